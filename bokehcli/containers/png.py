@@ -1,0 +1,177 @@
+"""PNG: chunks (PNG specification, third edition).
+
+The kinds of ``Carried.others`` are chunk names; the payload is the chunk's data.
+"""
+
+import binascii
+import zlib
+from dataclasses import dataclass
+
+from bokehcli.containers.reading import Malformed, take, tiff_stream, unsigned
+from bokehcli.photo import Carried
+
+SIGNATURE = b"\x89PNG\r\n\x1a\n"
+XMP_KEYWORD = b"XML:com.adobe.xmp"
+# Colour, density, text and time outlive a change of pixels.
+CARRIED = (b"cHRM", b"gAMA", b"sRGB", b"cICP", b"mDCV", b"mDCv", b"cLLI", b"cLLi", b"pHYs", b"oFFs", b"tIME", b"tEXt",
+           b"zTXt", b"iTXt")  # fmt: skip
+# Known chunks that describe the old samples, though their names allow copying.
+NOT_CARRIED = (b"tRNS", b"bKGD", b"hIST", b"sBIT", b"sPLT", b"eXIf", b"iCCP", b"acTL", b"fcTL", b"fdAT")
+LONGEST_INFLATED = 64 << 20  # bytes; metadata that inflates to more is taken for an attack
+
+
+@dataclass(frozen=True)
+class Chunk:
+    kind: bytes
+    payload: bytes
+
+
+@dataclass(frozen=True)
+class Png:
+    """trailer: whatever follows the end chunk."""
+
+    chunks: tuple[Chunk, ...]
+    trailer: bytes = b""
+
+
+def parse(data: bytes) -> Png:
+    """Chunks up to IEND or the end of the data. Raises Malformed; CutShort where a chunk is not all there.
+
+    A chunk whose checksum is wrong is an error where it holds pixels, and is passed over where it does not.
+    """
+    if data[:8] != SIGNATURE:
+        raise Malformed("it does not start as a PNG")
+    chunks: list[Chunk] = []
+    at = 8
+    while at < len(data) and (not chunks or chunks[-1].kind != b"IEND"):
+        length, kind = unsigned(data, at, 4, big=True), take(data, at + 4, 4)
+        payload = take(data, at + 8, length)
+        if not kind.isalpha():
+            raise Malformed("a chunk's name is not made of letters")
+        if unsigned(data, at + 8 + length, 4, big=True) == _checksum(kind, payload):
+            chunks.append(Chunk(kind, payload))
+        elif kind[:1].isupper():
+            raise Malformed(f"the checksum of its {kind.decode()} chunk is wrong")
+        at += 12 + length
+    if not chunks or chunks[0].kind != b"IHDR" or len(chunks[0].payload) != 13:
+        raise Malformed("it has no PNG header")
+    return Png(tuple(chunks), data[at:])
+
+
+def serialise(png: Png) -> bytes:
+    """The bytes that ``parse`` read."""
+    parts = [SIGNATURE]
+    for chunk in png.chunks:
+        checksum = _checksum(chunk.kind, chunk.payload).to_bytes(4, "big")
+        parts += [len(chunk.payload).to_bytes(4, "big"), chunk.kind, chunk.payload, checksum]
+    return b"".join([*parts, png.trailer])
+
+
+def size(data: bytes) -> tuple[int, int]:
+    """(height, width). Raises Malformed."""
+    if data[:8] != SIGNATURE or data[12:16] != b"IHDR":
+        raise Malformed("it does not start as a PNG")
+    return unsigned(data, 20, 4, big=True), unsigned(data, 16, 4, big=True)
+
+
+def is_complete(data: bytes) -> bool:
+    """Whether pixels and the end chunk are there. Raises Malformed."""
+    kinds = [chunk.kind for chunk in parse(data).chunks]
+    return b"IDAT" in kinds and kinds[-1] == b"IEND"
+
+
+def is_animated(data: bytes) -> bool:
+    """Raises Malformed."""
+    return any(chunk.kind == b"acTL" for chunk in parse(data).chunks)
+
+
+def is_grey(data: bytes) -> bool:
+    """Whether the header declares grey, with or without opacity. Raises Malformed."""
+    return parse(data).chunks[0].payload[9] in (0, 4)
+
+
+def for_decoder(data: bytes) -> bytes:
+    """The same pixels, less what a decoder does not need and may complain about. Raises Malformed."""
+    return serialise(Png(tuple(c for c in parse(data).chunks if c.kind[:1].isupper() or c.kind == b"tRNS")))
+
+
+def get(data: bytes) -> tuple[Carried, tuple[str, ...]]:
+    """What the file carries, and a warning for each thing that is left out. Raises Malformed."""
+    blocks: dict[str, bytes] = {}
+    others: list[tuple[str, bytes]] = []
+    warnings: list[str] = []
+    png = parse(data)
+    if png.trailer.strip(b"\0"):
+        warnings.append(f"{len(png.trailer)} bytes behind the end of the picture: left out")
+    for chunk in png.chunks:
+        kind, payload = chunk.kind, chunk.payload
+        try:
+            if kind == b"eXIf":
+                blocks["exif"] = blocks.get("exif") or tiff_stream(payload) or b""
+            elif kind == b"iCCP":
+                blocks["icc"] = _inflate(payload[payload.index(b"\0") + 2 :])
+            elif kind == b"iTXt" and payload.startswith(XMP_KEYWORD + b"\0"):
+                blocks["xmp"] = _international_text(payload)
+            elif payload.startswith(b"Raw profile type ") and kind in (b"tEXt", b"zTXt"):
+                _take_raw_profile(kind, payload, blocks, others)
+            elif kind == b"caBX":
+                warnings.append("content credentials (caBX) sign the old pixels: left out")
+            elif kind in CARRIED or (kind[:1].islower() and kind[3:].islower() and kind not in NOT_CARRIED):
+                others.append((kind.decode(), payload))
+        except ValueError:  # Malformed among them
+            warnings.append(f"its {kind.decode()} chunk is damaged: left out")
+    exif, icc, xmp = (blocks.get(name) or None for name in ("exif", "icc", "xmp"))
+    return Carried(exif=exif, icc=icc, xmp=xmp, others=tuple(others)), tuple(warnings)
+
+
+def put(data: bytes, carried: Carried) -> tuple[bytes, tuple[str, ...]]:
+    """The encoded file with those blocks. Raises Malformed."""
+    png = parse(data)
+    blocks: list[Chunk] = []
+    if carried.icc:
+        blocks.append(Chunk(b"iCCP", b"ICC profile\0\0" + zlib.compress(carried.icc)))
+    blocks += [Chunk(kind.encode(), payload) for kind, payload in carried.others]
+    if carried.exif:
+        blocks.append(Chunk(b"eXIf", carried.exif))
+    if carried.xmp:
+        blocks.append(Chunk(b"iTXt", XMP_KEYWORD + b"\0\0\0\0\0" + carried.xmp))
+    pixels = [chunk for chunk in png.chunks[1:] if chunk.kind[:1].isupper() or chunk.kind == b"tRNS"]
+    return serialise(Png((png.chunks[0], *blocks, *pixels))), ()
+
+
+def _take_raw_profile(kind: bytes, payload: bytes, blocks: dict[str, bytes], others: list[tuple[str, bytes]]) -> None:
+    """ImageMagick's older way of carrying blocks as hexadecimal text: used where the chunk proper is absent."""
+    keyword, _, text = payload.partition(b"\0")
+    name = keyword.split()[-1].lower()
+    if name not in (b"exif", b"app1", b"xmp", b"icc", b"icm"):
+        others.append((kind.decode(), payload))
+        return
+    words = (_inflate(text[1:]) if kind == b"zTXt" else text).split(maxsplit=2)
+    block = binascii.unhexlify(b"".join(words[2].split()) if len(words) == 3 else b"")
+    is_exif = block.startswith(b"Exif\0\0") or block[:4] in (b"II*\0", b"MM\0*")
+    place = "exif" if is_exif else "icc" if name in (b"icc", b"icm") else "xmp"
+    blocks.setdefault(place, block.removeprefix(b"Exif\0\0").removeprefix(b"http://ns.adobe.com/xap/1.0/\0"))
+
+
+def _international_text(payload: bytes) -> bytes:
+    """The text of an iTXt chunk."""
+    _, _, rest = payload.partition(b"\0")
+    text = rest[2:].split(b"\0", 2)
+    if len(text) != 3:
+        raise Malformed("an iTXt chunk has too few parts")
+    return _inflate(text[2]) if rest[0] else text[2]
+
+
+def _inflate(data: bytes) -> bytes:
+    try:
+        inflater = zlib.decompressobj()
+        inflated = inflater.decompress(data, LONGEST_INFLATED)
+    except zlib.error as error:
+        raise Malformed("compressed metadata is damaged") from error
+    if not inflater.eof:
+        raise Malformed("compressed metadata has no end or is too long")
+    return inflated
+
+
+def _checksum(kind: bytes, payload: bytes) -> int:
+    return zlib.crc32(payload, zlib.crc32(kind))

@@ -1,0 +1,182 @@
+"""TIFF files: what the first directory says, and a new first directory behind the old bytes.
+
+The kinds of ``Carried.others`` are "IPTC" (tag 33723) and "IRB" (tag 34377, Photoshop's resources).
+"""
+
+from bokehcli.containers.ifd import (
+    BYTE,
+    EXIF_IFD,
+    ORIENTATION,
+    SHORT,
+    UNDEFINED,
+    Directory,
+    Field,
+    chain,
+    integers,
+    is_big,
+    lay_out,
+    read_directory,
+    read_fields,
+)
+from bokehcli.containers.photoshop import without_thumbnails
+from bokehcli.containers.reading import CutShort, Malformed, byte_order
+from bokehcli.photo import Carried
+
+SUBFILE, WIDTH, HEIGHT, BITS, PHOTOMETRIC, SAMPLES = 254, 256, 257, 258, 262, 277
+STRIP_OFFSETS, STRIP_LENGTHS, TILE_OFFSETS, TILE_LENGTHS = 273, 279, 324, 325
+PLANES, EXTRA_SAMPLES, SAMPLE_FORMAT, DNG_VERSION = 284, 338, 339, 50706
+XMP, IPTC, IRB, ICC = 700, 33723, 34377, 34675
+OTHERS = {"IPTC": IPTC, "IRB": IRB}
+ASSOCIATED, UNASSOCIATED = 1, 2
+
+# Tags that say how the old pixels lie in the file; all else describes the photo and is carried. 37724 are
+# Photoshop's layers; tags from 50706 to 51200 are DNG's.
+STRUCTURE = {
+    SUBFILE, 255, WIDTH, HEIGHT, BITS, 259, PHOTOMETRIC, 263, 264, 265, 266, STRIP_OFFSETS, SAMPLES, 278, STRIP_LENGTHS,
+    280, 281, PLANES, 288, 289, 290, 291, 292, 293, 297, 301, 317, 320, 321, 322, 323, TILE_OFFSETS, TILE_LENGTHS,
+    326, 327, 328, 330, 332, 333, 334, 336, 337, EXTRA_SAMPLES, SAMPLE_FORMAT, 340, 341, 342, 343, 344, 345, 346, 347,
+    351, *range(512, 522), 529, 530, 531, 532, 559, XMP, IPTC, IRB, ICC, 37724, *range(DNG_VERSION, 51201),
+}  # fmt: skip
+
+
+def size(data: bytes) -> tuple[int, int]:
+    """(height, width) of the first page. Raises Malformed."""
+    return _number(data, HEIGHT), _number(data, WIDTH)
+
+
+def is_complete(data: bytes) -> bool:
+    """Whether the first page's strips or tiles lie in the file. Raises Malformed."""
+    big, page = is_big(data), read_directory(data)
+    for offsets, lengths in ((STRIP_OFFSETS, STRIP_LENGTHS), (TILE_OFFSETS, TILE_LENGTHS)):
+        starts, counts = integers(page.find(offsets), big=big), integers(page.find(lengths), big=big)
+        if starts:
+            # Strips without a length are legal where there is one strip; its start must then do.
+            ends = (start + count for start, count in zip(starts, counts or (1,) * len(starts), strict=False))
+            return max(ends) <= len(data)
+    if page.damaged:
+        raise CutShort
+    raise Malformed("it has no strips or tiles")
+
+
+def pages(data: bytes) -> int:
+    """Pages that are pictures of their own, not smaller versions or masks of another. Raises Malformed."""
+    big = is_big(data)
+    count = 0
+    try:
+        for page in chain(data):
+            count += not (_first(page, SUBFILE, big=big) & 0b101)
+    except Malformed:  # behind the first page
+        if not count:
+            raise
+    return count
+
+
+def photometric(data: bytes) -> int:
+    """Meaning of the samples: 0 and 1 grey, 2 RGB, 3 palette, 5 CMYK, 6 YCbCr ... Raises Malformed."""
+    return _number(data, PHOTOMETRIC)
+
+
+def samples(data: bytes) -> int:
+    """Channels of a pixel, opacity among them. Raises Malformed."""
+    return _number(data, SAMPLES, 1)
+
+
+def bits(data: bytes) -> int:
+    """Bits of a pixel's first channel. Raises Malformed."""
+    return _number(data, BITS, 1)
+
+
+def is_planar(data: bytes) -> bool:
+    """Whether each channel lies apart. Raises Malformed."""
+    return samples(data) > 1 and _number(data, PLANES, 1) == 2
+
+
+def is_integer(data: bytes) -> bool:
+    """Whether samples are unsigned whole numbers. Raises Malformed."""
+    return _number(data, SAMPLE_FORMAT, 1) in (1, 4)
+
+
+def is_raw(data: bytes) -> bool:
+    """Whether it is a camera's raw file, whose first page is a preview, or a mosaic. Raises Malformed."""
+    big, page = is_big(data), read_directory(data)
+    preview = bool(_first(page, SUBFILE, big=big) & 1)
+    return preview or page.find(DNG_VERSION) is not None or data[8:10] == b"CR" or photometric(data) in (32803, 34892)
+
+
+def is_premultiplied(data: bytes) -> bool:
+    """Whether colours are stored multiplied by opacity. Raises Malformed."""
+    return _number(data, EXTRA_SAMPLES) == ASSOCIATED
+
+
+def for_decoder(data: bytes) -> bytes:
+    """The same samples, to be read as they lie: orientation 1, opacity already multiplied. Raises Malformed.
+
+    OpenCV turns TIFF pixels by the orientation whatever its flags say, and multiplies colours of 8 bits by their
+    opacity where the file says that they are not yet multiplied.
+    """
+    order = byte_order(big=is_big(data))
+    patched = bytearray(data)
+    for entry in read_directory(data).entries:
+        if entry.kind == SHORT and entry.tag in (ORIENTATION, EXTRA_SAMPLES):
+            patched[entry.value_at : entry.value_at + 2] = ASSOCIATED.to_bytes(2, order)
+    return bytes(patched)
+
+
+def with_fields(data: bytes, fields: tuple[Field, ...]) -> bytes:
+    """The file with a new first directory at its end: the old one's entries, replaced or joined by ``fields``.
+
+    Pixels stay where they are. fields: values in the file's byte order. Raises Malformed.
+    """
+    big = is_big(data)
+    merged = {field.tag: field for field in (*read_fields(data, big=big), *fields)}
+    start = len(data) + len(data) % 2
+    directory = lay_out(merged.values(), big=big, base=start)
+    header = data[:4] + start.to_bytes(4, byte_order(big=big))
+    return header + data[8:].ljust(start - 8, b"\0") + directory
+
+
+def get(data: bytes) -> tuple[Carried, tuple[str, ...]]:
+    """What the first page carries; ``exif`` is a stream of its own, laid out anew. Raises Malformed."""
+    big, page = is_big(data), read_directory(data)
+    blocks = {tag: entry.value for tag in (XMP, IPTC, IRB, ICC) if (entry := page.find(tag))}
+    fields = [field for field in read_fields(data, big=big) if field.tag not in STRUCTURE]
+    exif = data[:4] + (8).to_bytes(4, byte_order(big=big)) + lay_out(fields, big=big, base=8) if fields else None
+    others = [(kind, blocks[tag]) for kind, tag in OTHERS.items() if tag in blocks]
+    warnings = ("some of its tags are damaged: left out",) if page.damaged else ()
+    return Carried(exif=exif, icc=blocks.get(ICC), xmp=blocks.get(XMP), others=tuple(others)), warnings
+
+
+def put(data: bytes, carried: Carried) -> tuple[bytes, tuple[str, ...]]:
+    """The encoded file with those blocks; EXIF is laid out anew. Raises Malformed for the encoded file."""
+    big = is_big(data)
+    fields: list[Field] = []
+    warnings: list[str] = []
+    if carried.exif:
+        try:
+            found = read_fields(carried.exif, big=big)
+            fields += [field for field in found if field.tag not in STRUCTURE]
+        except Malformed as error:
+            warnings.append(f"EXIF cannot be read ({error}): left out")
+    if carried.icc:
+        fields.append(Field(ICC, UNDEFINED, len(carried.icc), carried.icc))
+    if carried.xmp:
+        fields.append(Field(XMP, BYTE, len(carried.xmp), carried.xmp))
+    for kind, payload in carried.others:
+        kept = without_thumbnails(payload) if kind == "IRB" else payload
+        if kept:
+            fields.append(Field(OTHERS[kind], UNDEFINED if kind == "IPTC" else BYTE, len(kept), kept))
+    return (with_fields(data, tuple(fields)) if fields else data), tuple(warnings)
+
+
+def has_tag(stream: bytes, tag: int) -> bool:
+    """Whether the EXIF directory below the first one of a stream holds that tag. Raises Malformed."""
+    at = integers(read_directory(stream).find(EXIF_IFD), big=is_big(stream), most=1)
+    return bool(at) and read_directory(stream, at[0]).find(tag) is not None
+
+
+def _first(page: Directory, tag: int, default: int = 0, *, big: bool) -> int:
+    return (integers(page.find(tag), big=big, most=1) or (default,))[0]
+
+
+def _number(data: bytes, tag: int, default: int = 0) -> int:
+    return _first(read_directory(data), tag, default, big=is_big(data))

@@ -1,0 +1,161 @@
+"""Bytes -> Photo: upright RGB pixels, and the metadata blocks as the file held them."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bokehcli import containers
+from bokehcli.containers import CutShort, Malformed, jpeg, png, tiff
+from bokehcli.errors import DecodeError, UnsupportedPhoto
+from bokehcli.opencv import cv2
+from bokehcli.options import DecodeOptions
+from bokehcli.photo import Carried, Container, Photo
+
+GREY_OR_RGB, CMYK = (0, 1, 2), 5  # TIFF's numbers for them
+
+# Kinds of files that people have and that are not read, by what stands at byte 4 or at the start.
+_NOT_READ = {
+    b"ftyp": "HEIC, AVIF and CR3 are not read: convert it to JPEG, PNG or TIFF first",
+    b"GIF8": "GIF is not read: convert it to PNG first",
+    b"II+\0": "BigTIFF is not read: save it as a classic TIFF",
+    b"MM\0+": "BigTIFF is not read: save it as a classic TIFF",
+}
+
+
+def decode_photo(data: bytes, name: str, options: DecodeOptions) -> Photo:
+    """Read a photo of any supported container, whatever its name ends in.
+
+    The picture is held to the size limit before any pixel is decoded. Raises DecodeError where the bytes are damaged
+    or no photo, UnsupportedPhoto where they are a photo that is not rendered. OpenCV's log is silent, but libjpeg and
+    libpng write some complaints about damaged pixels straight to stderr.
+    """
+    if not data:
+        raise DecodeError(name, "the file is empty")
+    container = containers.sniff(data)
+    if container is None:
+        reason = _NOT_READ.get(data[4:8]) or _NOT_READ.get(data[:4])
+        if reason:
+            raise UnsupportedPhoto(name, reason)
+        raise DecodeError(name, "not a JPEG, PNG, WebP, TIFF or BMP file")
+    try:
+        return _decode(data, name, container, options)
+    except CutShort as error:
+        raise DecodeError(name, str(error)) from error
+    except Malformed as error:
+        raise DecodeError(name, f"damaged {container.value.upper()}: {error}") from error
+
+
+def _decode(data: bytes, name: str, container: Container, options: DecodeOptions) -> Photo:
+    size = containers.declared_size(data, container)
+    if 0 in size:
+        raise DecodeError(name, f"its header declares {size[1]} x {size[0]} pixels")
+    if size[0] * size[1] > options.max_megapixels * 1e6:
+        megapixels = f"{size[1]} x {size[0]} pixels, {size[0] * size[1] / 1e6:.1f} megapixels"
+        raise UnsupportedPhoto(name, f"{megapixels}: above the limit of {options.max_megapixels:g} (max-megapixels)")
+    if not containers.is_complete(data, container):
+        raise CutShort
+    if containers.is_animated(data, container):
+        raise UnsupportedPhoto(name, "animated pictures are not rendered")
+    warnings: list[str] = []
+    if container is Container.TIFF:
+        warnings += _check_tiff(data, name)
+    carried, lost = containers.get_carried(data, container)
+    orientation = containers.read_orientation(carried.exif)
+    if _is_cmyk(data, container) or (carried.icc or b"")[16:20] == b"CMYK":
+        carried = Carried(exif=carried.exif, xmp=carried.xmp, others=carried.others)
+        warnings.append("CMYK colours were converted to RGB without their ICC profile, which was left out")
+
+    decoded = _decode_pixels(containers.for_decoder(data, container), name)
+    if decoded.shape[:2] != size:
+        raise DecodeError(name, "the picture is not as large as its header declares")
+    image, opacity = _split(decoded)
+    if container is Container.TIFF:
+        image, opacity = _finish_tiff(data, image, opacity)
+    grey = decoded.ndim == 2 or (container is Container.PNG and png.is_grey(data))
+    return Photo(
+        name=name,
+        container=container,
+        image=upright(image, orientation),
+        opacity=None if opacity is None else upright(opacity, orientation),
+        grey=grey,
+        orientation=orientation,
+        quality=containers.estimated_quality(data, container),
+        subsampling=jpeg.subsampling(data) if container is Container.JPEG else None,
+        carried=carried,
+        warnings=(*warnings, *lost),
+    )
+
+
+def upright(image: NDArray[Any], orientation: int) -> NDArray[Any]:
+    """Undo an EXIF orientation (EXIF 2.32, 4.6.4 A). image: (H, W, ...). Orientations 5 to 8 swap height and width."""
+    if orientation >= 5:
+        image = image.swapaxes(0, 1)
+    if orientation in (3, 4, 7, 8):
+        image = image[::-1]
+    if orientation in (2, 3, 6, 7):
+        image = image[:, ::-1]
+    return np.ascontiguousarray(image)
+
+
+def _check_tiff(data: bytes, name: str) -> tuple[str, ...]:
+    """Warnings of a TIFF that can be rendered. Raises UnsupportedPhoto for others, Malformed."""
+    if tiff.is_raw(data):
+        raise UnsupportedPhoto(name, "a camera's raw file: develop it to JPEG, PNG or TIFF first")
+    if not tiff.is_integer(data) or tiff.bits(data) > 16:
+        reason = "a TIFF of floating-point, signed or 32-bit samples: save it with 8 or 16 bits a channel"
+        raise UnsupportedPhoto(name, reason)
+    warnings: list[str] = []
+    if tiff.bits(data) > 8 and (tiff.is_planar(data) or tiff.photometric(data) not in GREY_OR_RGB):
+        # OpenCV would take the samples for interleaved RGB.
+        raise UnsupportedPhoto(name, "a TIFF of more than 8 bits that is not interleaved grey or RGB: save it as that")
+    if tiff.pages(data) > 1:
+        warnings.append(f"only the first of its {tiff.pages(data)} pages is rendered")
+    if tiff.photometric(data) in (0, 1) and tiff.samples(data) > 1:
+        deep = ", and 8 of its bits a channel are kept" if tiff.bits(data) > 8 else ""
+        warnings.append(f"the opacity of a grey TIFF is not read and was left out{deep}")
+    return tuple(warnings)
+
+
+def _is_cmyk(data: bytes, container: Container) -> bool:
+    if container is Container.TIFF:
+        return tiff.photometric(data) == CMYK
+    return container is Container.JPEG and jpeg.components(data) == 4
+
+
+def _decode_pixels(data: bytes, name: str) -> NDArray[Any]:
+    """(H, W), (H, W, 3) or (H, W, 4), BGR order, uint8 or uint16, not turned."""
+    try:
+        decoded = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    except (cv2.error, MemoryError) as error:
+        raise DecodeError(name, f"the picture cannot be decoded: {' '.join(str(error).split())[:200]}") from error
+    if decoded is None:
+        raise DecodeError(name, "the picture is damaged or encoded in a way that is not read")
+    if decoded.dtype not in (np.uint8, np.uint16) or decoded.shape[2:] not in ((), (3,), (4,)):
+        raise UnsupportedPhoto(name, f"samples of type {decoded.dtype}, {decoded.shape[2:]} channels are not rendered")
+    pixels: NDArray[Any] = decoded
+    return pixels
+
+
+def _split(decoded: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any] | None]:
+    """(H, W, 3) RGB, and opacity (H, W) or None."""
+    if decoded.ndim == 2:
+        return cv2.cvtColor(decoded, cv2.COLOR_GRAY2RGB), None
+    if decoded.shape[2] == 4:
+        return cv2.cvtColor(decoded, cv2.COLOR_BGRA2RGB), decoded[..., 3]
+    return cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB), None
+
+
+def _finish_tiff(
+    data: bytes, image: NDArray[Any], opacity: NDArray[Any] | None
+) -> tuple[NDArray[Any], NDArray[Any] | None]:
+    """What OpenCV leaves undone: 16-bit grey with white at 0, premultiplied colours, the fourth channel of CMYK."""
+    if tiff.photometric(data) == 0 and image.dtype == np.uint16:
+        image = np.iinfo(np.uint16).max - image
+    if tiff.photometric(data) == CMYK:
+        return image, None
+    if opacity is not None and tiff.is_premultiplied(data):
+        top = np.iinfo(image.dtype).max
+        straight = image.astype(np.float32) * (top / np.maximum(opacity, 1).astype(np.float32))[..., None]
+        image = np.clip(np.rint(straight), 0, top).astype(image.dtype)
+    return image, opacity

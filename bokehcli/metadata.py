@@ -1,0 +1,166 @@
+"""Corrects the blocks that a photo carried, and attaches them to its encoded pixels.
+
+EXIF is patched where it lies: every offset in it, those inside maker notes too, stays true. piexif names the tags; its
+own load and dump lay EXIF out anew and lose unknown tags, so they are not used.
+"""
+
+import re
+from dataclasses import replace
+
+from piexif import ExifIFD, ImageIFD
+
+from bokehcli import containers
+from bokehcli.containers import Malformed, ifd, jpeg, png, tiff
+from bokehcli.containers.reading import byte_order
+from bokehcli.errors import EncodeError
+from bokehcli.photo import Carried, Container, Photo
+
+# Tag -> which number of (height, width) it holds, in the first directory and in the EXIF one.
+SIZE_TAGS = {ImageIFD.ImageWidth: 1, ImageIFD.ImageLength: 0}
+EXIF_SIZE_TAGS = {ExifIFD.PixelXDimension: 1, ExifIFD.PixelYDimension: 0}
+# Where a thumbnail lies, as (offset, length): a JPEG, or a strip of samples.
+THUMBNAIL_TAGS = (
+    (ImageIFD.JPEGInterchangeFormat, ImageIFD.JPEGInterchangeFormatLength),
+    (ImageIFD.StripOffsets, ImageIFD.StripByteCounts),
+)
+# XMP properties that repeat what EXIF says.
+XMP_SIZES = {b"tiff:ImageWidth": 1, b"tiff:ImageLength": 0, b"exif:PixelXDimension": 1, b"exif:PixelYDimension": 0}
+# Blocks of one container that say nothing worth a warning when they cannot follow into another.
+MINOR = {"APP0", "pHYs", "sRGB", "tIME"}
+GREY_PROFILE = b"GRAY"
+
+XMP_THUMBNAILS = (b"<xmp:Thumbnails", b"</xmp:Thumbnails>")
+XMP_END = b"<?xpacket end="
+
+
+def attach_metadata(data: bytes, container: Container, photo: Photo) -> tuple[bytes, tuple[str, ...]]:
+    """The encoded picture with what the photo carried, corrected for it.
+
+    data: as encoded, in ``container``. Returns the file, and a warning for each block that was left out or damaged: a
+    block is never a reason to lose the picture. Raises EncodeError where ``data`` itself cannot be read.
+    """
+    carried, warnings = photo.carried, []
+    if container is not photo.container:
+        kinds = sorted({kind for kind, _ in carried.others} - MINOR)
+        carried = replace(carried, others=())
+        if kinds:
+            names = ", ".join(kinds)
+            warnings.append(f"{container.value} cannot carry {names} of {photo.container.value}: left out")
+    if container is Container.BMP:
+        if carried != Carried():
+            warnings.append("BMP carries no metadata: EXIF, ICC profile and XMP left out")
+        return data, tuple(warnings)
+    try:
+        size = containers.declared_size(data, container)
+        if carried.icc and (carried.icc[16:20] == GREY_PROFILE) and not _is_grey(data, container):
+            carried = replace(carried, icc=None)
+            warnings.append("the ICC profile is for grey, the written picture has colour channels: profile left out")
+        if carried.exif:
+            exif, lost = correct_exif(carried.exif, size)
+            carried = replace(carried, exif=exif)
+            warnings += lost
+        if carried.xmp:
+            carried = replace(carried, xmp=correct_xmp(carried.xmp, size))
+        if Container.TIFF in (container, photo.container) and _has_maker_note(carried.exif):
+            warnings.append("the maker note was moved: offsets inside it may no longer hold")
+        data, lost = containers.put_carried(data, container, carried)
+    except Malformed as error:
+        raise EncodeError(photo.name, f"the encoded picture cannot be read: {error}") from error
+    return data, (*warnings, *lost)
+
+
+def correct_exif(exif: bytes, size: tuple[int, int]) -> tuple[bytes | None, tuple[str, ...]]:
+    """An EXIF stream for upright pixels of ``size`` (height, width), and warnings.
+
+    The orientation becomes 1, sizes become the new ones, the thumbnail is unlinked and blanked; no byte moves. None
+    where the first directory cannot be read: nothing could then be corrected.
+    """
+    try:
+        big, first = ifd.is_big(exif), ifd.read_directory(exif)
+    except Malformed as error:
+        return None, (f"EXIF cannot be corrected ({error}): left out",)
+    patched = bytearray(exif)
+    warnings = ["EXIF is damaged in places: what could be read was corrected"] if first.damaged else []
+    directories = [first]
+    _set(patched, first, ImageIFD.Orientation, 1, big=big)
+    for tag, side in SIZE_TAGS.items():
+        _set(patched, first, tag, size[side], big=big)
+    for tag in (ImageIFD.ExifTag, ImageIFD.GPSTag):
+        for offset in ifd.integers(first.find(tag), big=big, most=1):
+            try:
+                directory = ifd.read_directory(exif, offset)
+            except Malformed:
+                warnings = ["EXIF is damaged in places: what could be read was corrected"]
+                continue
+            directories.append(directory)
+            for size_tag, side in EXIF_SIZE_TAGS.items() if tag == ImageIFD.ExifTag else ():
+                _set(patched, directory, size_tag, size[side], big=big)
+    if first.next:
+        patched[first.next_at : first.next_at + 4] = b"\0\0\0\0"
+        _blank_thumbnail(patched, first.next, directories, big=big)
+    return bytes(patched), tuple(warnings)
+
+
+def correct_xmp(xmp: bytes, size: tuple[int, int]) -> bytes:
+    """An XMP packet for upright pixels of ``size`` (height, width); its padding makes up for a change of length."""
+    values = {b"tiff:Orientation": b"1"} | {name: str(size[side]).encode() for name, side in XMP_SIZES.items()}
+    corrected = xmp
+    for name, value in values.items():
+        attribute = re.compile(rb"(\b" + name + rb"\s*=\s*([\"']))[^\"'<>]*(\2)")
+        element = re.compile(rb"(<" + name + rb"\s*>)()[^<>]*(</" + name + rb"\s*>)")
+        for form in (attribute, element):
+            corrected = form.sub(lambda found, value=value: found[1] + value + found[3], corrected)  # type: ignore[misc]
+    start, stop = corrected.find(XMP_THUMBNAILS[0]), corrected.rfind(XMP_THUMBNAILS[1])
+    if 0 <= start < stop:
+        corrected = corrected[:start] + corrected[stop + len(XMP_THUMBNAILS[1]) :]
+    return _with_length(corrected, len(xmp))
+
+
+def _with_length(xmp: bytes, length: int) -> bytes:
+    """The packet with its padding changed so that it is ``length`` bytes, as far as there is padding to change."""
+    end = xmp.rfind(XMP_END)
+    if end < 0:
+        return xmp
+    body = xmp[:end].rstrip()
+    padding = xmp[len(body) : end]
+    wanted = max(len(padding) + length - len(xmp), 0)
+    return body + padding[:wanted].ljust(wanted) + xmp[end:]
+
+
+def _set(stream: bytearray, directory: ifd.Directory, tag: int, value: int, *, big: bool) -> None:
+    """Write a whole number into each entry of that tag that holds one; a value that is too wide for it is left."""
+    for entry in directory.entries:
+        width = ifd.TYPES[entry.kind][0]
+        if entry.tag == tag and entry.kind in ifd.INTEGERS and value < 1 << (8 * width):
+            number = value.to_bytes(width, byte_order(big=big))
+            stream[entry.value_at : entry.value_at + width] = number
+
+
+def _blank_thumbnail(stream: bytearray, offset: int, directories: list[ifd.Directory], *, big: bool) -> None:
+    """Zero the pixels of the thumbnail that the directory at ``offset`` describes, unless other things lie there."""
+    try:
+        directory = ifd.read_directory(bytes(stream), offset)
+    except Malformed:
+        return
+    taken = [span for other in directories for span in other.spans()] + [(0, 8)]
+    for offset_tag, length_tag in THUMBNAIL_TAGS:
+        starts, lengths = (ifd.integers(directory.find(tag), big=big) for tag in (offset_tag, length_tag))
+        for start, length in zip(starts, lengths, strict=False):
+            stop = min(start + length, len(stream))
+            if start < stop and all(stop <= low or high <= start for low, high in taken):
+                stream[start:stop] = bytes(stop - start)
+
+
+def _is_grey(data: bytes, container: Container) -> bool:
+    if container is Container.JPEG:
+        return jpeg.components(data) == 1
+    if container is Container.PNG:
+        return png.is_grey(data)
+    return container is Container.TIFF and tiff.photometric(data) in (0, 1)
+
+
+def _has_maker_note(exif: bytes | None) -> bool:
+    try:
+        return exif is not None and tiff.has_tag(exif, ExifIFD.MakerNote)
+    except Malformed:
+        return False

@@ -1,0 +1,117 @@
+"""Every setting, in frozen dataclasses that check themselves; the defaults live here, once."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from bokehcli.errors import UsageError
+from bokehcli.photo import Container
+
+# f/1.2 is the fastest lens in common use: it is what strength 1 stands for. The circle of confusion is
+# proportional to the aperture's width, that is to 1 / f-number.
+FASTEST_F_NUMBER = 1.2
+
+
+class Existing(StrEnum):
+    """What to do when the destination is already there."""
+
+    REFUSE = "refuse"
+    OVERWRITE = "overwrite"
+    SKIP = "skip"
+
+
+class Device(StrEnum):
+    """Where the network runs."""
+
+    AUTO = "auto"
+    CPU = "cpu"
+    CUDA = "cuda"
+    COREML = "coreml"
+    DIRECTML = "directml"
+    OPENVINO = "openvino"
+
+
+def strength_of_f_number(f_number: float) -> float:
+    """Strength of the blur that a lens of that f-number gives: 1 at f/1.2, proportional to 1 / f-number."""
+    if not FASTEST_F_NUMBER <= f_number <= 64:
+        raise UsageError(f"f-number must be between {FASTEST_F_NUMBER} and 64, not {f_number:g}")
+    return FASTEST_F_NUMBER / f_number
+
+
+@dataclass(frozen=True, kw_only=True)
+class LensOptions:
+    """The look of the blur.
+
+    strength: 0 (none) to 1 (an f/1.2 portrait lens). blades: 0 for a round aperture, else 4 to 16 straight ones.
+    cat_eye: 0 to 1, how much the aperture is cut off towards the corners. highlights: 0 to 1, how much brighter
+    than white a clipped highlight is taken to have been.
+    """
+
+    strength: float = 0.6
+    blades: int = 0
+    cat_eye: float = 0.0
+    highlights: float = 0.5
+
+    def __post_init__(self) -> None:
+        for name in ("strength", "cat_eye", "highlights"):
+            value = getattr(self, name)
+            if not 0.0 <= value <= 1.0:
+                raise UsageError(f"{name.replace('_', '-')} must be between 0 and 1, not {value:g}")
+        if self.blades != 0 and not 4 <= self.blades <= 16:
+            raise UsageError(f"blades must be 0 (round) or between 4 and 16, not {self.blades}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DecodeOptions:
+    """max_megapixels: photos whose header declares more are refused before decoding."""
+
+    max_megapixels: float = 256.0
+
+    def __post_init__(self) -> None:
+        if not self.max_megapixels > 0:  # so that NaN is refused as well
+            raise UsageError(f"max-megapixels must be above 0, not {self.max_megapixels:g}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncodeOptions:
+    """container: None keeps the source's. quality: 1 to 100 for JPEG and WebP; None keeps the source's, as estimated."""
+
+    container: Container | None = None
+    quality: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.quality is not None and not 1 <= self.quality <= 100:
+            raise UsageError(f"quality must be between 1 and 100, not {self.quality}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class InferOptions:
+    """model: folder or card of a model, None for the bundled one. threads: 0 for as many as there are cores."""
+
+    model: Path | None = None
+    device: Device = Device.AUTO
+    threads: int = 0
+
+    def __post_init__(self) -> None:
+        if self.threads < 0:
+            raise UsageError(f"threads must be 0 or more, not {self.threads}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunOptions:
+    """Everything `bokeh run` is told.
+
+    min_subject: share of a photo below which what is in focus is no subject; such a photo stays as it is.
+    """
+
+    lens: LensOptions = LensOptions()
+    decode: DecodeOptions = DecodeOptions()
+    encode: EncodeOptions = EncodeOptions()
+    infer: InferOptions = InferOptions()
+    existing: Existing = Existing.REFUSE
+    save_maps: bool = False
+    min_subject: float = 0.005
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.min_subject <= 1.0:
+            raise UsageError(f"min-subject must be between 0 and 1, not {self.min_subject:g}")

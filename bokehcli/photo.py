@@ -1,0 +1,65 @@
+"""What a photo is once its file has been read: upright pixels, and everything that is not a pixel."""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class Container(StrEnum):
+    """A file format, whatever the file's name says."""
+
+    JPEG = "jpeg"
+    PNG = "png"
+    WEBP = "webp"
+    TIFF = "tiff"
+    BMP = "bmp"
+
+    @property
+    def suffix(self) -> str:
+        """The usual file name suffix, with its dot."""
+        return {"jpeg": ".jpg", "png": ".png", "webp": ".webp", "tiff": ".tif", "bmp": ".bmp"}[self.value]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Carried:
+    """Metadata blocks as the file held them.
+
+    exif: a TIFF stream (begins II or MM), without any container's prefix. icc: the whole profile, joined from its
+    pieces. xmp: the standard packet. others: blocks that mean something only in the same container, in file order,
+    each as (kind, payload); what a kind is, the container's module says.
+    """
+
+    exif: bytes | None = None
+    icc: bytes | None = None
+    xmp: bytes | None = None
+    others: tuple[tuple[str, bytes], ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Photo:
+    """A decoded photo.
+
+    image: (H, W, 3) uint8 or uint16, RGB, upright, in the encoding of its ICC profile. opacity: (H, W) of the same
+    type, or None. grey: the file had a single channel (the image holds it three times). orientation: the EXIF
+    orientation that was undone, 1 to 8. quality: for JPEG and lossy WebP, 1 to 100 as estimated; None is unknown or
+    lossless. subsampling: of a JPEG's colour channels, such as "4:2:0"; None is unknown or not a colour JPEG.
+    """
+
+    name: str
+    container: Container
+    image: NDArray[Any]
+    opacity: NDArray[Any] | None = None
+    grey: bool = False
+    orientation: int = 1
+    quality: int | None = None
+    subsampling: str | None = None
+    carried: Carried = field(default_factory=Carried)
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def megapixels(self) -> float:
+        """Pixels in millions."""
+        return float(np.prod(self.image.shape[:2])) / 1e6

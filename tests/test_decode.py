@@ -1,0 +1,278 @@
+"""bokehcli.decode: bytes -> Photo. Pillow and tifffile are the oracles."""
+
+import io
+import struct
+import zlib
+
+import numpy as np
+import pytest
+import tifffile
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image, ImageOps
+
+from bokehcli.decode import decode_photo
+from bokehcli.errors import DecodeError, PhotoError, UnsupportedPhoto
+from bokehcli.options import DecodeOptions
+from bokehcli.photo import Container
+
+OPTIONS = DecodeOptions()
+H, W = 20, 31
+
+
+def noise(channels=3, dtype=np.uint8, seed=0):
+    shape = (H, W) if channels == 1 else (H, W, channels)
+    return np.random.default_rng(seed).integers(0, np.iinfo(dtype).max, shape, dtype=dtype, endpoint=True)
+
+
+def saved(image, form, **options):
+    out = io.BytesIO()
+    (image if isinstance(image, Image.Image) else Image.fromarray(image)).save(out, form, **options)
+    return out.getvalue()
+
+
+def tiff(array, **options):
+    out = io.BytesIO()
+    tifffile.imwrite(out, array, **options)
+    return out.getvalue()
+
+
+def decode(data, name="photo", options=OPTIONS):
+    return decode_photo(data, name, options)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP", "TIFF"])
+def test_every_orientation_is_undone_as_pillow_undoes_it(form, orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    options = {"quality": 100, "subsampling": 0} if form == "JPEG" else {"lossless": True} if form == "WEBP" else {}
+    data = saved(noise(), form, exif=exif, **options)
+    photo = decode(data)
+    expected = np.asarray(ImageOps.exif_transpose(Image.open(io.BytesIO(data))))
+    assert photo.orientation == orientation
+    assert photo.image.flags.c_contiguous
+    assert photo.image.shape == expected.shape
+    assert np.abs(photo.image.astype(int) - expected).max() <= (2 if form == "JPEG" else 0)
+
+
+def test_orientation_of_16_bit_tiff_and_of_opacity_is_undone_too():
+    pixels = noise(4, np.uint16)
+    data = tiff(pixels, photometric="rgb", extrasamples=["unassalpha"], extratags=[(274, "H", 1, 6, False)])
+    photo = decode(data)
+    turned = np.rot90(pixels, -1)
+    assert np.array_equal(photo.image, turned[..., :3])
+    assert np.array_equal(photo.opacity, turned[..., 3])
+
+
+LAYOUTS = [{}, {"compression": "zlib", "predictor": True}, {"tile": (32, 32)}, {"byteorder": ">"}, {"rowsperstrip": 3}]
+
+
+@pytest.mark.parametrize("options", LAYOUTS)
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_tiff_samples_come_as_they_are(channels, dtype, options):
+    pixels = noise(channels, dtype)
+    extra = {"extrasamples": ["unassalpha"]} if channels == 4 else {}
+    photo = decode(tiff(pixels, photometric="minisblack" if channels == 1 else "rgb", **extra, **options))
+    colours = np.dstack([pixels] * 3) if channels == 1 else pixels[..., :3]
+    assert photo.image.dtype == dtype
+    assert np.array_equal(photo.image, colours)
+    assert photo.grey == (channels == 1)
+    assert (photo.opacity is None) == (channels < 4)
+    assert channels < 4 or np.array_equal(photo.opacity, pixels[..., 3])
+
+
+def test_planar_tiff_is_read_with_8_bits_and_refused_with_16():
+    pixels = noise(3)
+    planar = np.ascontiguousarray(np.moveaxis(pixels, 2, 0))
+    assert np.array_equal(decode(tiff(planar, photometric="rgb", planarconfig="separate")).image, pixels)
+    with pytest.raises(UnsupportedPhoto, match="interleaved"):
+        decode(tiff(planar.astype(np.uint16), photometric="rgb", planarconfig="separate"))
+    with pytest.raises(UnsupportedPhoto, match="interleaved"):
+        decode(tiff(noise(4, np.uint16), photometric="separated"))
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_grey_tiff_loses_its_opacity_with_a_warning(dtype):
+    pixels = noise(3, dtype)[..., :2]
+    photo = decode(tiff(pixels, photometric="minisblack", planarconfig="contig", extrasamples=["unassalpha"]))
+    assert photo.opacity is None
+    assert "opacity" in photo.warnings[0]
+    assert ("8 of its bits" in photo.warnings[0]) == (dtype == np.uint16)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_tiff_whose_white_is_0_is_turned_round(dtype):
+    pixels = noise(3, dtype)
+    inverted = decode(tiff(pixels[..., 0], photometric="miniswhite")).image[..., 0]
+    assert np.array_equal(inverted, np.iinfo(dtype).max - pixels[..., 0])
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_premultiplied_tiff_colours_become_straight(dtype):
+    top = np.iinfo(dtype).max
+    straight, opacity = noise(3, dtype), np.maximum(noise(1, dtype, 1), top // 2)
+    multiplied = np.rint(straight * (opacity / top)[..., None]).astype(dtype)
+    photo = decode(tiff(np.dstack((multiplied, opacity)), photometric="rgb", extrasamples=["assocalpha"]))
+    assert np.array_equal(photo.opacity, opacity)
+    assert np.abs(photo.image.astype(int) - straight).max() <= 1
+
+
+@pytest.mark.parametrize("mode", ["L", "LA", "RGB", "RGBA", "P", "1"])
+def test_png_modes(mode):
+    image = Image.fromarray(noise(3 if mode == "P" else 4)).convert(mode)
+    photo = decode(saved(image, "PNG"))
+    assert np.array_equal(photo.image, np.asarray(image.convert("RGB")))
+    assert photo.grey == (mode in ("L", "LA", "1"))
+    assert (photo.opacity is not None) == (mode in ("LA", "RGBA"))
+    assert photo.opacity is None or np.array_equal(photo.opacity, np.asarray(image.getchannel("A")))
+
+
+def test_16_bit_png_keeps_its_bits():
+    pixels = noise(1, np.uint16)
+    photo = decode(saved(pixels, "PNG"))
+    assert photo.image.dtype == np.uint16
+    assert photo.grey
+    assert np.array_equal(photo.image[..., 1], pixels)
+
+
+def test_png_transparent_colour_becomes_opacity():
+    image = Image.fromarray(noise(3)).quantize(8)
+    photo = decode(saved(image, "PNG", transparency=3))
+    assert np.array_equal(photo.opacity, np.where(np.asarray(image) == 3, 0, 255))
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB", "P"])
+def test_bmp(mode):
+    image = Image.fromarray(noise(3)).convert(mode)
+    assert np.array_equal(decode(saved(image, "BMP")).image, np.asarray(image.convert("RGB")))
+
+
+def test_webp_opacity_and_lossless_have_no_quality():
+    photo = decode(saved(noise(4), "WEBP", lossless=True, exact=True))
+    assert np.array_equal(np.dstack((photo.image, photo.opacity)), noise(4))
+    assert photo.quality is None
+
+
+@pytest.mark.parametrize(("subsampling", "name"), [(0, "4:4:4"), (1, "4:2:2"), (2, "4:2:0")])
+def test_jpeg_quality_and_subsampling_are_known(subsampling, name):
+    photo = decode(saved(noise(), "JPEG", quality=83, subsampling=subsampling), "wrong-extension.png")
+    assert (photo.container, photo.quality, photo.subsampling) == (Container.JPEG, 83, name)
+    assert photo.carried.others[0][0] == "APP0"
+
+
+def test_grey_jpeg_is_grey():
+    photo = decode(saved(noise(1), "JPEG"))
+    assert photo.grey
+    assert photo.subsampling is None
+    assert np.array_equal(photo.image[..., 0], photo.image[..., 2])
+
+
+@pytest.mark.parametrize("form", ["JPEG", "TIFF"])
+def test_cmyk_becomes_rgb_with_a_warning_and_without_its_profile(form):
+    image = Image.frombytes("CMYK", (W, H), noise(4).tobytes())
+    icc = b"\0" * 16 + b"CMYK" + b"\0" * 200
+    photo = decode(saved(image, form, icc_profile=icc))
+    assert photo.image.shape == (H, W, 3)
+    assert photo.opacity is None
+    assert photo.carried.icc is None
+    assert any("CMYK" in warning for warning in photo.warnings)
+
+
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP", "TIFF", "BMP"])
+@pytest.mark.parametrize("share", [0.3, 0.6, 0.95])
+def test_a_truncated_file_is_refused_as_cut_short(form, share):
+    data = saved(np.kron(noise(), np.ones((8, 8, 1), np.uint8)), form)
+    if form == "TIFF" and data[4:8] != b"\x08\0\0\0":
+        share = 0.999  # the directory is at the end
+    with pytest.raises(PhotoError, match="cut short"):
+        decode(data[: int(len(data) * share)])
+
+
+@pytest.mark.parametrize("form", ["PNG", "WEBP"])
+def test_animations_are_refused(form):
+    frames = [Image.new("RGB", (9, 9), (i * 40, 0, 0)) for i in range(3)]
+    with pytest.raises(UnsupportedPhoto, match="animated"):
+        decode(saved(frames[0], form, save_all=True, append_images=frames[1:]))
+
+
+def test_the_first_page_of_a_tiff_is_taken_with_a_warning():
+    frames = [Image.new("RGB", (9, 9), (i * 40, 0, 0)) for i in range(3)]
+    photo = decode(saved(frames[0], "TIFF", save_all=True, append_images=frames[1:]))
+    assert not photo.image.any()
+    assert "3 pages" in photo.warnings[0]
+
+
+def test_a_reduced_second_page_is_no_page():
+    out = io.BytesIO()
+    with tifffile.TiffWriter(out) as writer:
+        writer.write(noise(), photometric="rgb")
+        writer.write(noise()[::2, ::2], photometric="rgb", subfiletype=1)
+    assert decode(out.getvalue()).warnings == ()
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float16, np.int16, np.uint32])
+def test_other_samples_are_refused(dtype):
+    with pytest.raises(UnsupportedPhoto):
+        decode(tiff(np.ones((H, W, 3), dtype), photometric="rgb"))
+
+
+def test_raw_files_are_refused():
+    tag = (50706, "B", 4, bytes((1, 4, 0, 0)), False)  # DNG version
+    with pytest.raises(UnsupportedPhoto, match="raw file"):
+        decode(tiff(noise(), photometric="rgb", extratags=[tag]))
+
+
+@pytest.mark.parametrize("data", [b"", b"\0", b"\0" * 64, b"garbage" * 9, b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n",
+                                  b"II*\0", b"RIFF\4\0\0\0WEBP", b"BM" + b"\0" * 12 + b"\x28\0\0\0"])  # fmt: skip
+def test_what_is_no_photo_is_a_decode_error(data):
+    with pytest.raises(DecodeError, match="holiday"):
+        decode(data, "holiday.jpg")
+
+
+@pytest.mark.parametrize("start", [b"\0\0\0\x18ftypheic", b"GIF89a", b"II+\0", b"MM\0+"])
+def test_known_kinds_that_are_not_read_are_named(start):
+    with pytest.raises(UnsupportedPhoto, match="not read"):
+        decode(start + b"\0" * 50)
+
+
+def huge_png(width, height):
+    def chunk(kind, payload):
+        return struct.pack(">I", len(payload)) + kind + payload + struct.pack(">I", zlib.crc32(kind + payload))
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
+
+
+def test_a_size_above_the_limit_is_refused_before_decoding():
+    with pytest.raises(UnsupportedPhoto, match="above the limit"):
+        decode(huge_png(1 << 30, 1 << 30))
+    with pytest.raises(UnsupportedPhoto, match="above the limit"):
+        decode(saved(noise(), "JPEG"), options=DecodeOptions(max_megapixels=0.0001))
+    with pytest.raises(DecodeError, match="0 x 5 pixels"):
+        decode(huge_png(0, 5))
+
+
+def test_a_wrong_checksum_in_the_pixels_is_damage():
+    data = bytearray(saved(noise(), "PNG"))
+    data[data.index(b"IDAT") + 20] ^= 1
+    with pytest.raises(DecodeError, match="checksum"):
+        decode(bytes(data))
+
+
+SEEDS = [saved(noise()[:9, :9], form) for form in ("JPEG", "PNG", "WEBP", "TIFF", "BMP")]
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.sampled_from(SEEDS), st.data())
+def test_damaged_files_give_a_photo_or_a_photo_error(seed, draw):
+    data = bytearray(seed)
+    for _ in range(draw.draw(st.integers(1, 4))):
+        data[draw.draw(st.integers(0, len(data) - 1))] = draw.draw(st.integers(0, 255))
+    try:
+        photo = decode(bytes(data), options=DecodeOptions(max_megapixels=1))
+    except PhotoError:
+        return
+    assert photo.image.ndim == 3
+    assert photo.image.dtype in (np.uint8, np.uint16)
