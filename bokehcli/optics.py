@@ -1,0 +1,74 @@
+"""What the lens is, for whoever renders with it: radii, aperture shapes, the highlight curve. Pure numpy."""
+
+import math
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+Float = NDArray[np.float32]
+
+# Largest blur radius at strength 1, as a share of the photo's long side. A thin lens of focal length f and f-number N
+# focused at distance d draws a point at infinity as a disc of diameter f^2 / (N (d - f)) on the sensor. 85 mm, f/1.2 and
+# 2.9 m, a full-length portrait on 36 mm: 2.1 mm, radius 0.030 of the long side.
+MAX_RADIUS = 0.03
+MIN_RADIUS_PX = 0.6
+# Above this encoded level a highlight is taken to have been clipped; 0.85 encoded is 0.69 in linear light.
+HIGHLIGHT_KNEE = 0.6920
+HIGHLIGHT_RANGE = 32.0
+SUPERSAMPLING = 8
+# A pixel gives light to the blur by max(0, 1 - SOURCE_SLOPE x alpha). With the plain 1 - alpha the mixed pixels of an edge
+# of one pixel's width give 1/6 pixel of the subject's own light away, with this 1/96.
+SOURCE_SLOPE = 4.0
+# Where less light than this reaches a pixel there is nothing to divide by: the photo stays as it is.
+MIN_WEIGHT = 1e-4
+
+
+def radius_px(strength: float, size: tuple[int, int]) -> float:
+    """Radius of the largest blur on a picture of (height, width), in pixels."""
+    return strength * MAX_RADIUS * max(size)
+
+
+def octave_radii_px(largest_px: float) -> list[float]:
+    """Blur radii in octaves, ascending, the last one `largest_px`; none below MIN_RADIUS_PX unless it is the only one."""
+    radii = [largest_px]
+    while radii[-1] / 2.0 >= MIN_RADIUS_PX:
+        radii.append(radii[-1] / 2.0)
+    return radii[::-1]
+
+
+def highlight_gain(highlights: float) -> float:
+    """Slope constant c of the highlight curve, [0, 1), for a setting in [0, 1]; see `expand`.
+
+    The curve is identity below the knee k and k + (1 - k) t / (1 - c t) above it, with t = (v - k) / (1 - k): white
+    becomes k + (1 - k) HIGHLIGHT_RANGE^highlights. Its inverse is t / (1 + c t), so what is flat comes back unchanged.
+    """
+    return float(1.0 - HIGHLIGHT_RANGE ** (-highlights))
+
+
+@lru_cache(maxsize=256)
+def aperture_kernel(radius_px: float, blades: int = 0, cut: tuple[float, float] = (0.0, 0.0)) -> Float:
+    """Picture of the aperture: (K, K) float32, K odd, sum 1, edges anti-aliased.
+
+    blades: 0 for a disc, else the corners of a regular polygon of the same area. cut: the cat-eye, a vector in units of
+    the radius: the aperture is what is left of it, moved by minus half that vector, under a disc moved by plus half of it.
+    """
+    reach = 1.0 if blades == 0 else math.sqrt(2.0 * math.pi / (blades * math.sin(2.0 * math.pi / blades)))
+    half = max(1, math.ceil(radius_px * reach - 0.5))
+    step = (np.arange((2 * half + 1) * SUPERSAMPLING) + 0.5) / SUPERSAMPLING - half - 0.5
+    x, y = step[None, :] / radius_px + cut[0] / 2.0, step[:, None] / radius_px + cut[1] / 2.0
+    if blades == 0:
+        inside = x * x + y * y <= 1.0
+    else:
+        apothem = reach * math.cos(math.pi / blades)
+        inside = np.ones((step.size, step.size), bool)
+        for blade in range(blades):
+            angle = 2.0 * math.pi * (blade + 0.5) / blades - math.pi / 2.0
+            inside &= x * math.cos(angle) + y * math.sin(angle) <= apothem
+    if cut != (0.0, 0.0):
+        inside &= (x - cut[0]) ** 2 + (y - cut[1]) ** 2 <= 1.0
+    side = 2 * half + 1
+    covered = inside.reshape(side, SUPERSAMPLING, side, SUPERSAMPLING).mean((1, 3))
+    kernel: Float = (covered / covered.sum()).astype(np.float32)
+    kernel.setflags(write=False)
+    return kernel

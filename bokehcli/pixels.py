@@ -1,0 +1,78 @@
+"""Pure array maths on pictures: range, linear light, sizes, the focus hint."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bokehcli.opencv import cv2
+
+Float = NDArray[np.float32]
+
+# IEC 61966-2-1: the sRGB curve is linear below these, a power above.
+SRGB_KNEE_ENCODED = 0.04045
+SRGB_KNEE_LINEAR = 0.0031308
+HINT_SIGMA = 0.04  # of the long side
+
+
+def to_unit(image: NDArray[Any]) -> Float:
+    """(H, W, ...) uint8 or uint16 -> float32 in [0, 1]."""
+    return (image.astype(np.float32) * np.float32(1.0 / np.iinfo(image.dtype).max)).astype(np.float32, copy=False)
+
+
+def from_unit(image: Float, dtype: Any) -> NDArray[Any]:
+    """(H, W, ...) float32 -> `dtype` (uint8 or uint16), clipped to [0, 1] and rounded to nearest."""
+    top = np.iinfo(dtype).max
+    return np.rint(np.clip(image, 0.0, 1.0) * top).astype(dtype)
+
+
+def srgb_to_linear(image: Float) -> Float:
+    """sRGB-encoded [0, 1] -> linear light [0, 1], any shape."""
+    low = image / 12.92
+    high = cv2.pow((np.maximum(image, SRGB_KNEE_ENCODED) + 0.055) / 1.055, 2.4)
+    return np.where(image <= SRGB_KNEE_ENCODED, low, high.reshape(image.shape)).astype(np.float32, copy=False)
+
+
+def linear_to_srgb(image: Float) -> Float:
+    """Linear light [0, 1] -> sRGB-encoded [0, 1], any shape."""
+    high = 1.055 * cv2.pow(np.maximum(image, SRGB_KNEE_LINEAR), 1.0 / 2.4).reshape(image.shape) - 0.055
+    return np.where(image <= SRGB_KNEE_LINEAR, image * 12.92, high).astype(np.float32, copy=False)
+
+
+def resize(image: NDArray[Any], size: tuple[int, int]) -> NDArray[Any]:
+    """(H, W[, C]) -> (height, width[, C]): area average when shrinking, bilinear when enlarging; pixel centres aligned."""
+    height, width = size
+    if image.shape[:2] == (height, width):
+        return image
+    shrinks = height < image.shape[0] or width < image.shape[1]
+    resized: NDArray[Any] = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+    return resized.reshape(height, width, *image.shape[2:])
+
+
+def fit_long_side(size: tuple[int, int], long_side: int) -> tuple[int, int]:
+    """The (height, width) of a picture of `size` once its long side is `long_side`; never below one pixel."""
+    scale = long_side / max(size)
+    return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
+
+
+def round_up(value: int, multiple: int) -> int:
+    """The smallest multiple of `multiple` that is not below `value`."""
+    return -(-value // multiple) * multiple
+
+
+def pad_to_multiple(image: NDArray[Any], multiple: int) -> NDArray[Any]:
+    """(H, W, C) -> both sides multiples of `multiple`: the last row and column repeated at the bottom and the right."""
+    height, width = image.shape[:2]
+    bottom, right = round_up(height, multiple) - height, round_up(width, multiple) - width
+    return np.pad(image, ((0, bottom), (0, right)) + ((0, 0),) * (image.ndim - 2), mode="edge")
+
+
+def focus_hint(size: tuple[int, int], point: tuple[float, float] | None) -> Float:
+    """(height, width) float32: a soft disc of height 1 at `point` = (x, y), shares of width and height; None gives zeros."""
+    height, width = size
+    if point is None:
+        return np.zeros(size, np.float32)
+    sigma_px = HINT_SIGMA * max(size)
+    x = (np.arange(width) + 0.5 - point[0] * width) / sigma_px
+    y = (np.arange(height) + 0.5 - point[1] * height) / sigma_px
+    return np.outer(np.exp(-0.5 * y * y), np.exp(-0.5 * x * x)).astype(np.float32)

@@ -1,0 +1,46 @@
+"""Boxes of a picture: plan tiles, grow them by a context. Pure."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+
+class Box(NamedTuple):
+    """Rows top to bottom, columns left to right, the ends excluded, in pixels."""
+
+    top: int
+    bottom: int
+    left: int
+    right: int
+
+    @property
+    def slices(self) -> tuple[slice, slice]:
+        """Index of an (H, W, ...) array."""
+        return slice(self.top, self.bottom), slice(self.left, self.right)
+
+    @property
+    def height(self) -> int:
+        """Rows."""
+        return self.bottom - self.top
+
+    @property
+    def width(self) -> int:
+        """Columns."""
+        return self.right - self.left
+
+
+def boxes_of(size: tuple[int, ...], tile_px: int) -> Iterator[Box]:
+    """Tiles that cover (height, width) row by row without overlap; the last of a row or column may be smaller."""
+    height, width = size[:2]
+    for top in range(0, height, tile_px):
+        for left in range(0, width, tile_px):
+            yield Box(top, min(top + tile_px, height), left, min(left + tile_px, width))
+
+
+def grow(box: Box, margin: int) -> Box:
+    """The box with `margin` more pixels on every side; it may reach over the picture's border."""
+    return Box(box.top - margin, box.bottom + margin, box.left - margin, box.right + margin)
+
+
+def clip(box: Box, size: tuple[int, ...]) -> Box:
+    """The part of a box that lies inside a picture of (height, width)."""
+    return Box(max(box.top, 0), min(box.bottom, size[0]), max(box.left, 0), min(box.right, size[1]))
