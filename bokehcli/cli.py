@@ -1,0 +1,302 @@
+"""The commands: words to options, and nothing else. What is heavy to import is imported inside a command."""
+
+import importlib.util
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperCommand
+
+from bokehcli import __version__
+from bokehcli.errors import BokehError, UsageError
+from bokehcli.options import (
+    FASTEST_F_NUMBER,
+    DecodeOptions,
+    Device,
+    EncodeOptions,
+    Existing,
+    InferOptions,
+    LensOptions,
+    RunOptions,
+    strength_of_f_number,
+)
+from bokehcli.photo import Container
+
+ALL_DONE, FAILED, MISUSE, INTERRUPTED = 0, 1, 2, 130
+
+app = typer.Typer(name="bokeh", pretty_exceptions_enable=False)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command line, by default the process's own, and return the exit status.
+
+    0: all done. 1: some photos failed. 2: misuse, or something that is needed is absent. 130: interrupted.
+    """
+    if not (sys.argv[1:] if arguments is None else arguments):
+        main(["--help"])
+        return MISUSE
+    try:
+        status = app(args=arguments, prog_name="bokeh", standalone_mode=False)
+    except (BokehError, typer.TyperException) as error:
+        from bokehcli.progress import say
+
+        say(f"bokeh: {error.format_message() if isinstance(error, typer.TyperException) else error}")
+        return MISUSE
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    return status if isinstance(status, int) else ALL_DONE
+
+
+def _path(text: str) -> Path:
+    """A path; nothing at all, as an unset shell variable gives, is not taken for the current folder."""
+    if not text:
+        raise typer.BadParameter("the name is empty")
+    return Path(text)
+
+
+def _container(text: str) -> Container:
+    """A container by its name, or by its usual suffix."""
+    for container in Container:
+        if text.lower().lstrip(".") in (container.value, container.suffix.lstrip(".")):
+            return container
+    raise typer.BadParameter(f"{text} is none of {', '.join(Container)}")
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"bokeh {__version__}")
+        raise typer.Exit(ALL_DONE)
+
+
+@app.callback()
+def bokeh(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and exit.", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Give folders of photos the shallow depth of field of a fast lens."""
+
+
+@app.command()
+def run(
+    sources: Annotated[
+        list[Path],
+        typer.Argument(metavar="SRC...", parser=_path, help="Photos, and folders to search for photos."),
+    ],
+    out: Annotated[
+        Path,
+        typer.Option("--out", "-o", metavar="DIR", parser=_path, help="Folder for the results; made when absent."),
+    ],
+    container: Annotated[
+        Container | None,
+        typer.Option(
+            "--format",
+            metavar=f"[{'|'.join(Container)}]",
+            parser=_container,
+            show_default="each photo's own",
+            help="File format of the results.",
+            rich_help_panel="Output",
+        ),
+    ] = EncodeOptions.container,
+    quality: Annotated[
+        int | None,
+        typer.Option(
+            metavar="1..100",
+            show_default="each photo's own",
+            help="Quality of JPEG and WebP.",
+            rich_help_panel="Output",
+        ),
+    ] = EncodeOptions.quality,
+    save_maps: Annotated[
+        bool,
+        typer.Option(
+            "--save-maps",
+            help="Also write what was found in focus (.alpha.png) and how far out of focus the rest is (.defocus.png).",
+            rich_help_panel="Output",
+        ),
+    ] = RunOptions.save_maps,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace results that are already there.", rich_help_panel="Output")
+    ] = False,
+    skip_existing: Annotated[
+        bool,
+        typer.Option(
+            "--skip-existing", help="Leave out photos whose result is already there.", rich_help_panel="Output"
+        ),
+    ] = False,
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run", help="Print what would be written where, and write nothing.", rich_help_panel="Output"
+        ),
+    ] = False,
+    strength: Annotated[
+        float | None,
+        typer.Option(
+            metavar="0..1",
+            show_default=str(LensOptions.strength),
+            help=f"How much blur: 0 is none, 1 a portrait lens at f/{FASTEST_F_NUMBER}.",
+            rich_help_panel="Lens",
+        ),
+    ] = None,
+    f_number: Annotated[
+        float | None,
+        typer.Option(metavar="N", help="The same as an f-number; the smaller, the more blur.", rich_help_panel="Lens"),
+    ] = None,
+    blades: Annotated[
+        int,
+        typer.Option(metavar="N", help="Blades of the aperture, 4 to 16; 0 is a round one.", rich_help_panel="Lens"),
+    ] = LensOptions.blades,
+    cat_eye: Annotated[
+        float,
+        typer.Option(
+            metavar="0..1", help="How much the aperture is cut off towards the corners.", rich_help_panel="Lens"
+        ),
+    ] = LensOptions.cat_eye,
+    highlights: Annotated[
+        float,
+        typer.Option(metavar="0..1", help="How much clipped highlights glow when blurred.", rich_help_panel="Lens"),
+    ] = LensOptions.highlights,
+    min_subject: Annotated[
+        float,
+        typer.Option(
+            metavar="0..1", help="Leave photos alone whose subject is a smaller share than this.", rich_help_panel="Lens"
+        ),
+    ] = RunOptions.min_subject,
+    model: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="PATH",
+            parser=_path,
+            show_default="the bundled one",
+            help="Folder or card of a model.",
+            rich_help_panel="Running",
+        ),
+    ] = InferOptions.model,
+    device: Annotated[
+        Device, typer.Option(help="Where the network runs.", rich_help_panel="Running")
+    ] = InferOptions.device,
+    threads: Annotated[
+        int,
+        typer.Option(metavar="N", help="Threads of the network; 0 is one a core.", rich_help_panel="Running"),
+    ] = InferOptions.threads,
+    max_megapixels: Annotated[
+        float,
+        typer.Option(metavar="N", help="Refuse larger photos before decoding them.", rich_help_panel="Running"),
+    ] = DecodeOptions.max_megapixels,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="Say nothing but failures.", rich_help_panel="Messages")
+    ] = False,
+    verbose: Annotated[
+        bool,
+        typer.Option("--verbose", "-v", help="Say more, with the traceback of a fault.", rich_help_panel="Messages"),
+    ] = False,
+) -> None:
+    """Render photos with a blurred background.
+
+    Folders are searched for JPEG, PNG, WebP, TIFF and BMP files, and mirrored under DIR.
+
+    The path of each result is printed on stdout, one a line; everything else goes to stderr.
+    """
+    for one, other, both in (
+        ("--strength", "--f-number", strength is not None and f_number is not None),
+        ("--overwrite", "--skip-existing", overwrite and skip_existing),
+        ("--quiet", "--verbose", quiet and verbose),
+    ):
+        if both:
+            raise UsageError(f"{one} and {other} cannot be used together")
+    if f_number is not None:
+        strength = strength_of_f_number(f_number)
+    options = RunOptions(
+        lens=LensOptions(
+            strength=LensOptions.strength if strength is None else strength,
+            blades=blades,
+            cat_eye=cat_eye,
+            highlights=highlights,
+        ),
+        decode=DecodeOptions(max_megapixels=max_megapixels),
+        encode=EncodeOptions(container=container, quality=quality),
+        infer=InferOptions(model=model, device=device, threads=threads),
+        existing=Existing.OVERWRITE if overwrite else Existing.SKIP if skip_existing else Existing.REFUSE,
+        save_maps=save_maps,
+        min_subject=min_subject,
+    )
+    raise typer.Exit(_run(sources, out, options, dry_run=dry_run, quiet=quiet, verbose=verbose))
+
+
+def _run(sources: Sequence[Path], out: Path, options: RunOptions, *, dry_run: bool, quiet: bool, verbose: bool) -> int:
+    """Find the photos and do them; returns the exit status."""
+    from bokehcli.batch import run_batch, settle_existing
+    from bokehcli.discover import discover
+    from bokehcli.progress import Reporter
+
+    found = discover(sources, out, options)
+    if not found.jobs and not found.unreadable:
+        raise UsageError(f"no photos found in {', '.join(map(str, sources))}")
+    reporter = Reporter(len(found.jobs), quiet=quiet, verbose=verbose)
+    for note in found.notes:
+        reporter.note(note)
+    for error in found.unreadable:
+        reporter.failed(error)
+    if dry_run:
+        for job in found.jobs:
+            settled = settle_existing(job, options.existing)
+            if settled is None:
+                reporter.planned(job)
+            else:
+                reporter.finished(settled)
+        return ALL_DONE if reporter.all_well else FAILED
+
+    from bokehcli.pipeline import open_renderer
+
+    renderer = open_renderer(options)
+    try:
+        with reporter:
+            for outcome in run_batch(found.jobs, renderer, reporter.started):
+                reporter.finished(outcome)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    return ALL_DONE if reporter.all_well else FAILED
+
+
+class _PassThrough(TyperCommand):
+    """A command that leaves its arguments as they are, `--` and `--help` included."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        ctx.args = list(args)
+        return args
+
+
+@app.command(cls=_PassThrough, add_help_option=False)
+def train(context: typer.Context) -> None:
+    """Train a model of your own: bokeh train DATA --out DIR. Needs PyTorch."""
+    if importlib.util.find_spec("torch") is None:
+        missing = "training needs PyTorch: pip install 'bokehcli[train]'"
+        if "--help" in context.args:
+            typer.echo(f"{train.__doc__}\nAll options are explained once it is there; {missing}")
+            raise typer.Exit(ALL_DONE)
+        typer.echo(f"bokeh: {missing}", err=True)
+        raise typer.Exit(FAILED)
+    with subprocess.Popen([sys.executable, "-m", "bokehcli.trainer", *context.args]) as child:
+        raise typer.Exit(_wait_for(child))
+
+
+def _wait_for(child: subprocess.Popen[bytes]) -> int:
+    """The child's exit status, as a shell gives it: 128 + N when signal N ended it.
+
+    On Ctrl-C the terminal interrupts the child as well, which stops in its own time with a checkpoint; so wait on.
+    """
+    earlier = signal.signal(signal.SIGTERM, lambda *_: child.terminate())
+    try:
+        while True:
+            try:
+                status = child.wait()
+                return status if status >= 0 else 128 - status
+            except KeyboardInterrupt:
+                continue
+    finally:
+        signal.signal(signal.SIGTERM, earlier)

@@ -1,0 +1,217 @@
+"""Arguments to jobs: which photos, and where each result goes. Opens no photo and writes nothing."""
+
+import os
+import stat
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+
+from bokehcli.errors import ReadError, UsageError
+from bokehcli.options import RunOptions
+from bokehcli.photo import Container
+
+# What a folder is searched for. A file that is named outright is taken whatever its suffix: the bytes decide.
+CONTAINER_OF_SUFFIX = {
+    ".jpg": Container.JPEG,
+    ".jpeg": Container.JPEG,
+    ".jpe": Container.JPEG,
+    ".png": Container.PNG,
+    ".webp": Container.WEBP,
+    ".tif": Container.TIFF,
+    ".tiff": Container.TIFF,
+    ".bmp": Container.BMP,
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """One photo to do. alpha, defocus: where its maps go, None when they are not asked for."""
+
+    source: Path
+    destination: Path
+    alpha: Path | None = None
+    defocus: Path | None = None
+
+    @property
+    def targets(self) -> tuple[Path, ...]:
+        """Every file the job writes, in the order of writing: the photo comes last, so that it marks completion."""
+        return tuple(path for path in (self.alpha, self.defocus, self.destination) if path is not None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Discovery:
+    """What the arguments came to. notes: what was left out and why. unreadable: folders that could not be listed."""
+
+    jobs: tuple[Job, ...]
+    notes: tuple[str, ...] = ()
+    unreadable: tuple[ReadError, ...] = ()
+
+
+def discover(sources: Sequence[Path], out: Path, options: RunOptions) -> Discovery:
+    """Find the photos and give each a destination of its own under out.
+
+    A file SRC lands at out/name; the contents of a folder SRC are mirrored under out. A photo that is given twice is
+    done once. Where a new suffix makes two destinations one (a.jpg and a.png with --format jpeg), the converted photo
+    keeps its old suffix (a.png.jpg); maps that would share a name do likewise (a.png.alpha.png).
+
+    Raises UsageError when a source is absent, when a result would replace one of the sources, and when two sources
+    still share a destination.
+    """
+    if out.exists() and not out.is_dir():
+        raise UsageError(f"{out}: the output must be a folder, and this is a file")
+    _without_links.cache_clear()  # the file system may have changed since the last call
+    search = _Search(out)
+    for source in sources:
+        search.add(source)
+    photos = list(search.photos.values())
+    jobs = _name_maps(_name_photos(photos, out, options.encode.container), save_maps=options.save_maps)
+    _refuse_clashes(jobs, out)
+    return Discovery(jobs=tuple(jobs), notes=tuple(search.notes), unreadable=tuple(search.unreadable))
+
+
+@dataclass
+class _Search:
+    """The photos found so far: (source, path relative to the output folder) by place, in order of discovery."""
+
+    out: Path
+    photos: dict[str, tuple[Path, Path]] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    unreadable: list[ReadError] = field(default_factory=list)
+
+    def add(self, source: Path) -> None:
+        """Take one SRC, file or folder."""
+        try:
+            status = source.stat()
+        except OSError as error:
+            raise UsageError(f"{source}: {error.strerror}") from error
+        if not stat.S_ISDIR(status.st_mode):
+            self._take(source, Path(source.name))
+            return
+        if _identity(source) == _identity(self.out):
+            raise UsageError(f"{source}: the output folder must be another folder than the input")
+        for path in self._walk(source):
+            self._take(path, path.relative_to(source))
+
+    def _take(self, source: Path, relative: Path) -> None:
+        self.photos.setdefault(_place(source), (source, relative))
+
+    def _walk(self, folder: Path) -> Iterator[Path]:
+        """Photos under folder, by name, each folder's files before its subfolders. Hidden names are left out."""
+        out = _identity(self.out)
+        for root, folders, files in os.walk(folder, onerror=self._note_unreadable):
+            kept = []
+            for name in sorted(folders):
+                path = Path(root, name)
+                if name.startswith("."):
+                    continue
+                if path.is_symlink():
+                    self.notes.append(f"{path}: left out, a link to a folder")
+                elif out is not None and _identity(path) == out:
+                    self.notes.append(f"{path}: left out, it is the output folder")
+                else:
+                    kept.append(name)
+            folders[:] = kept
+            for name in sorted(files):
+                if not name.startswith(".") and Path(name).suffix.lower() in CONTAINER_OF_SUFFIX:
+                    yield Path(root, name)
+
+    def _note_unreadable(self, error: OSError) -> None:
+        self.unreadable.append(ReadError(os.fsdecode(error.filename), error.strerror or str(error)))
+
+
+def _name_photos(photos: Iterable[tuple[Path, Path]], out: Path, container: Container | None) -> list[Job]:
+    """Give each photo its destination; container None keeps every name."""
+    pairs = []
+    for source, relative in photos:
+        known = CONTAINER_OF_SUFFIX.get(relative.suffix.lower())
+        short = in_full = out / relative
+        if container is not None and known is not container:
+            in_full = short.with_name(short.name + container.suffix)
+            short = short.with_suffix(container.suffix) if known else in_full
+        pairs.append((source, short, in_full))
+    claims = Counter(_folded(short) for _, short, _ in pairs)
+    return [
+        Job(source=source, destination=short if claims[_folded(short)] == 1 else in_full)
+        for source, short, in_full in pairs
+    ]
+
+
+def _name_maps(jobs: list[Job], *, save_maps: bool) -> list[Job]:
+    """Put x/a.alpha.png and x/a.defocus.png beside x/a.jpg; the full name (a.jpg.alpha.png) where that is taken."""
+    if not save_maps:
+        return jobs
+    short = {job: _stem(job.destination) for job in jobs}
+    claims = Counter(_folded(job.destination) for job in jobs)
+    claims.update(_folded(path) for stem in short.values() for path in _maps(stem))
+    named = []
+    for job in jobs:
+        free = all(claims[_folded(path)] == 1 for path in _maps(short[job]))
+        alpha, defocus = _maps(short[job] if free else job.destination)
+        named.append(Job(source=job.source, destination=job.destination, alpha=alpha, defocus=defocus))
+    return named
+
+
+def _stem(path: Path) -> Path:
+    return path.with_suffix("") if path.suffix.lower() in CONTAINER_OF_SUFFIX else path
+
+
+def _maps(stem: Path) -> tuple[Path, Path]:
+    return stem.with_name(stem.name + ".alpha.png"), stem.with_name(stem.name + ".defocus.png")
+
+
+def _refuse_clashes(jobs: list[Job], out: Path) -> None:
+    """Raise UsageError where a target is one of the sources, or is the target of another job as well."""
+    sources: dict[str, list[Path]] = {}
+    for job in jobs:
+        sources.setdefault(_folded(job.source), []).append(job.source)
+    taken: dict[str, tuple[Path, Path]] = {}
+    for job in jobs:
+        for target in job.targets:
+            key = _folded(target)
+            for source in sources.get(key, ()):
+                if _place(source) == _place(target) or _identity(source) == _identity(target):
+                    whose = "" if source == job.source else f"the result of {job.source} "
+                    raise UsageError(f"{source}: {whose}would replace this photo; choose another output folder")
+            other, written = taken.setdefault(key, (job.source, target))
+            if written is not target and (_place(written) == _place(target) or not _told_apart(other, job.source, out)):
+                raise UsageError(
+                    f"{other} and {job.source} would both be written to {target}; "
+                    "give the folder that holds both, or two output folders"
+                )
+
+
+def _told_apart(one: Path, other: Path, out: Path) -> bool:
+    """Whether the output's file system is known to tell apart two names that differ in case or normalisation alone.
+
+    It is when both sources lie in one folder (there they are two files) on the file system that out will be on.
+    """
+    while not out.exists() and out != out.parent:
+        out = out.parent
+    return _place(one.parent) == _place(other.parent) and one.stat().st_dev == out.stat().st_dev
+
+
+def _place(path: Path) -> str:
+    """Where a name is: its folder without links, and the name itself (a link is a photo of its own)."""
+    return os.path.join(_without_links(path.parent), path.name)
+
+
+@lru_cache(maxsize=1024)
+def _without_links(folder: Path) -> str:
+    return os.path.realpath(folder)
+
+
+def _folded(path: Path) -> str:
+    """The place as a file system sees it that ignores case and normalisation (macOS, Windows, memory cards)."""
+    return unicodedata.normalize("NFC", _place(path)).casefold()
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """What the file system knows it by, links followed; None when nothing is there."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino

@@ -1,0 +1,33 @@
+"""What became of one photo: the record that the pipeline makes and that batch, progress and cli pass on."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+
+class Status(StrEnum):
+    """How it went with one photo."""
+
+    DONE = "done"
+    SKIPPED = "skipped"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What became of one photo.
+
+    destination: None when it was never decided. megapixels: of the photo, 0 when it was not decoded. error: one line
+    that names the file and the cause. traceback: kept for the log when the error was not foreseen. written: every
+    file written, maps before the photo, also those of a photo that failed later.
+    """
+
+    source: Path
+    destination: Path | None
+    status: Status
+    elapsed_s: float = 0.0
+    megapixels: float = 0.0
+    warnings: tuple[str, ...] = ()
+    error: str | None = None
+    traceback: str | None = None
+    written: tuple[Path, ...] = ()

@@ -1,0 +1,102 @@
+"""One photo through the stages, from its file to the file of its rendering."""
+
+import time
+import traceback
+from pathlib import Path
+
+from bokehcli.decode import decode_photo
+from bokehcli.discover import Job
+from bokehcli.encode import encode_image, encode_map, encoding_losses
+from bokehcli.errors import BokehError, PhotoError
+from bokehcli.infer import Network, open_network
+from bokehcli.lens import render
+from bokehcli.metadata import attach_metadata
+from bokehcli.model import find_model
+from bokehcli.options import Existing, RunOptions
+from bokehcli.outcome import Outcome, Status
+from bokehcli.photo import Photo
+from bokehcli.storage import read_bytes, write_atomic
+
+
+class Renderer:
+    """Takes photos through the stages, one at a time, with one open network.
+
+    network: None only when no stage asks for maps, see open_renderer.
+    """
+
+    def __init__(self, options: RunOptions, network: Network | None) -> None:
+        self.options = options
+        self.network = network
+
+    def render_photo(self, job: Job) -> Outcome:
+        """Read, decode, predict, render, encode, attach metadata, write. Never raises an Exception."""
+        started = time.perf_counter()
+        photo: Photo | None = None
+        warnings: list[str] = []
+        written: list[Path] = []
+        error = trace = None
+        try:
+            photo = decode_photo(read_bytes(job.source), str(job.source), self.options.decode)
+            warnings += photo.warnings
+            image = photo.image
+            if self.network is not None:
+                maps = self.network.predict(image)
+                if job.alpha is not None and job.defocus is not None:
+                    self._write_map(job.alpha, encode_map(maps.alpha), written)
+                    self._write_map(job.defocus, encode_map(maps.defocus), written)
+                if maps.subject_area < self.options.min_subject:
+                    warnings.append("no clear subject: the picture stays as it is")
+                elif self.options.lens.strength > 0:
+                    image = render(image, maps.alpha, maps.defocus, self.options.lens)
+            container = self.options.encode.container or photo.container
+            warnings += encoding_losses(photo, container)
+            data = encode_image(
+                image,
+                photo.opacity,
+                container,
+                quality=photo.quality if self.options.encode.quality is None else self.options.encode.quality,
+                grey=photo.grey,
+                name=str(job.destination),
+                subsampling=photo.subsampling,
+            )
+            data, lost = attach_metadata(data, container, photo)
+            warnings += lost
+            write_atomic(job.destination, data, exclusive=self.options.existing is not Existing.OVERWRITE)
+            written.append(job.destination)
+        except PhotoError as failure:
+            error = str(failure)
+        except BokehError as failure:
+            error = f"{job.source}: {failure}"
+        except MemoryError:
+            error = f"{job.source}: not enough memory"
+        except Exception as failure:  # a fault of this program's: one photo fails, and the log says where
+            error = f"{job.source}: unexpected {type(failure).__name__}: {failure}"
+            trace = traceback.format_exc()
+        return Outcome(
+            source=job.source,
+            destination=job.destination,
+            status=Status.DONE if error is None else Status.FAILED,
+            elapsed_s=time.perf_counter() - started,
+            megapixels=0.0 if photo is None else photo.megapixels,
+            warnings=tuple(warnings),
+            error=error,
+            traceback=trace,
+            written=tuple(written),
+        )
+
+    def _write_map(self, path: Path, data: bytes, written: list[Path]) -> None:
+        """Write a map as the policy says; one that is there and not to be touched stays as it is."""
+        if self.options.existing is Existing.SKIP and path.exists():
+            return
+        write_atomic(path, data, exclusive=self.options.existing is not Existing.OVERWRITE)
+        written.append(path)
+
+
+def open_renderer(options: RunOptions) -> Renderer:
+    """Open the network, unless no picture depends on it: at strength 0 the pixels stay as they are.
+
+    Raises ModelError and DeviceError.
+    """
+    if options.lens.strength == 0 and not options.save_maps:
+        return Renderer(options, None)
+    return Renderer(options, open_network(find_model(options.infer.model), options.infer))

@@ -1,0 +1,211 @@
+"""What became of each photo: the written paths on stdout, everything for people on stderr."""
+
+import os
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+from types import TracebackType
+from typing import TextIO
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.table import Column
+from rich.text import Text
+
+from bokehcli.discover import Job
+from bokehcli.errors import BokehError, WriteError
+from bokehcli.outcome import Outcome, Status
+
+
+def printable(text: str) -> str:
+    """The text with everything escaped that could break the line, move the cursor or not be encoded."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+
+
+def write_record(record: bytes) -> bool:
+    """Write one line on stdout and flush it. False, with no further output to come, when nobody reads it any more.
+
+    Raises WriteError for any other failure, such as a full disk.
+    """
+    if sys.stdout is None:
+        return False
+    try:
+        sys.stdout.buffer.write(record + b"\n")
+        sys.stdout.buffer.flush()
+    except OSError as error:
+        _silence(sys.stdout)
+        if isinstance(error, BrokenPipeError):
+            return False
+        raise WriteError("stdout", error.strerror or str(error)) from error
+    return True
+
+
+class Reporter:
+    """Shows a batch as it goes, and counts; use as a context manager around it.
+
+    On a terminal, a bar; else a line a photo. quiet leaves the failures only. verbose adds notes, sizes, the paths of
+    maps, and the traceback of what was not foreseen.
+    """
+
+    def __init__(self, total: int, *, quiet: bool = False, verbose: bool = False) -> None:
+        self.total = total
+        self.quiet = quiet
+        self.verbose = verbose
+        self.counts: Counter[Status] = Counter()
+        self._megapixels = 0.0
+        self._started_s = time.perf_counter()
+        self._records = True
+        self._other_trouble = False
+        self._bar: Progress | None = None
+
+    def __enter__(self) -> "Reporter":
+        self._started_s = time.perf_counter()
+        if not self.quiet and sys.stderr is not None and sys.stderr.isatty():
+            self._bar = _bar()
+            self._task = self._bar.add_task("", total=self.total, photo="")
+            self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
+        if not self.quiet:
+            self._say(("interrupted: " if kind is KeyboardInterrupt else "") + self._summary())
+
+    @property
+    def all_well(self) -> bool:
+        """Whether no photo failed so far, every folder was read, and every path was listed on stdout."""
+        return not self.counts[Status.FAILED] and not self._other_trouble
+
+    def started(self, job: Job) -> None:
+        """Show which photo is in hand."""
+        if self._bar is not None:
+            self._bar.update(self._task, photo=printable(job.source.name))
+
+    def finished(self, outcome: Outcome) -> None:
+        """Count one outcome, tell people about it, and put the path of a rendered photo on stdout."""
+        self.counts[outcome.status] += 1
+        self._megapixels += outcome.megapixels
+        if self._bar is not None:
+            self._bar.advance(self._task)
+        if not self.quiet:
+            for warning in outcome.warnings:
+                self._say(f"bokeh: warning: {_with_name(outcome.source, warning)}")
+        if outcome.status is Status.FAILED:
+            self._say(f"bokeh: {outcome.error}")
+            if self.verbose and outcome.traceback is not None:
+                for line in outcome.traceback.splitlines():
+                    self._say("    " + line)
+        elif not self.quiet and (self._bar is None or self.verbose):
+            self._say(self._line(outcome))
+        if outcome.status is Status.DONE and outcome.destination is not None:
+            if self._bar is not None and sys.stdout is not None and sys.stdout.isatty():
+                self._say(str(outcome.destination))  # the bar's own terminal: to write past the bar would tear it
+            else:
+                self._record(os.fsencode(outcome.destination))
+
+    def planned(self, job: Job) -> None:
+        """Put on stdout what would be written where."""
+        self._record(os.fsencode(job.source) + b" -> " + os.fsencode(job.destination))
+
+    def failed(self, error: BokehError) -> None:
+        """Tell of something that failed beside the photos."""
+        self._other_trouble = True
+        self._say(f"bokeh: {error}")
+
+    def note(self, text: str) -> None:
+        """Say something that only --verbose asks for."""
+        if self.verbose and not self.quiet:
+            self._say(f"bokeh: {text}")
+
+    def _line(self, outcome: Outcome) -> str:
+        done = self.counts.total()
+        line = f"[{done:{len(str(self.total))}}/{self.total}] {outcome.source}"
+        if outcome.status is Status.SKIPPED:
+            return f"{line} skipped, {outcome.destination} is there"
+        line += f" {outcome.elapsed_s:.2f} s"
+        if self.verbose:
+            line += f", {outcome.megapixels:.1f} megapixels"
+            line += "".join(f", wrote {path}" for path in outcome.written)
+        return line
+
+    def _summary(self) -> str:
+        elapsed_s = time.perf_counter() - self._started_s
+        done = self.counts[Status.DONE]
+        parts = [f"{done} of {self.total} photo{'' if self.total == 1 else 's'} rendered"]
+        parts += [
+            f"{self.counts[status]} {status}" for status in (Status.SKIPPED, Status.FAILED) if self.counts[status]
+        ]
+        line = f"{', '.join(parts)} in {elapsed_s:.1f} s"
+        if done and elapsed_s > 0:
+            line += f" ({_rate(done / elapsed_s)}, {self._megapixels / elapsed_s:.1f} megapixels/s)"
+        return line
+
+    def _record(self, record: bytes) -> None:
+        if not self._records:
+            return
+        try:
+            self._records = write_record(record)
+        except WriteError as error:
+            self._records = False
+            self.failed(error)
+
+    def _say(self, text: str) -> None:
+        say(text, self._bar.console if self._bar is not None else None)
+
+
+def say(text: str, console: Console | None = None) -> None:
+    """One line on stderr, escaped; above the bar when that is up. That nobody reads it is no reason to stop."""
+    if console is not None:
+        console.print(Text(printable(text)), soft_wrap=True)
+    elif sys.stderr is not None:
+        try:
+            print(printable(text), file=sys.stderr, flush=True)
+        except OSError:
+            _silence(sys.stderr)
+
+
+def _silence(stream: TextIO) -> None:
+    """Send the rest to nowhere: what is buffered would fail again, loudly, as Python exits (its docs on SIGPIPE)."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)
+
+
+class _StderrConsole(Console):
+    """A console on stderr that falls silent, and does not exit, when its reader has gone."""
+
+    def on_broken_pipe(self) -> None:
+        self.quiet = True
+
+
+class _RateColumn(ProgressColumn):
+    def render(self, task: Task) -> Text:
+        return Text("" if not task.speed else _rate(task.speed), style="progress.data.speed")
+
+
+def _bar() -> Progress:
+    return Progress(
+        BarColumn(bar_width=24),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[photo]}", markup=False, table_column=Column(no_wrap=True, overflow="ellipsis")),
+        _RateColumn(),
+        TimeRemainingColumn(),
+        console=_StderrConsole(stderr=True, highlight=False),
+        refresh_per_second=4,
+        redirect_stdout=False,
+        redirect_stderr=False,
+        transient=True,
+    )
+
+
+def _rate(photos_per_s: float) -> str:
+    return f"{photos_per_s:.1f} photos/s" if photos_per_s >= 1 else f"{1 / photos_per_s:.1f} s/photo"
+
+
+def _with_name(source: Path, warning: str) -> str:
+    return warning if warning.startswith(str(source)) else f"{source}: {warning}"

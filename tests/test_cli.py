@@ -1,0 +1,338 @@
+"""Command lines: exit status, stdout records and files. The network is a fake; tests/test_run.py has the real one."""
+
+import importlib.util
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from bokehcli import __version__, pipeline
+from bokehcli.cli import main
+from bokehcli.errors import DeviceError, MissingDependency, ModelError
+from bokehcli.infer import Maps
+from bokehcli.options import LensOptions, RunOptions, strength_of_f_number
+
+posix = pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
+Captured = pytest.CaptureFixture[str]
+
+
+class FakeNetwork:
+    def predict(self, image: NDArray[Any]) -> Maps:
+        return Maps(np.ones(image.shape[:2], np.float32), np.zeros(image.shape[:2], np.float32))
+
+
+@pytest.fixture
+def opened(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """Replaces the model by a fake; holds what was asked of it."""
+    asked: list[Any] = []
+
+    def open_network(card: object, options: object) -> FakeNetwork:
+        asked.append((card, options))
+        return FakeNetwork()
+
+    monkeypatch.setattr(pipeline, "find_model", lambda path: path)
+    monkeypatch.setattr(pipeline, "open_network", open_network)
+    return asked
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Two photos, one of them in a subfolder."""
+    for name in ("in/a.jpg", "in/sub/b.png"):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (16, 12), (200, 90, 30)).save(path)
+    return tmp_path / "in"
+
+
+def files_in(folder: Path) -> list[str]:
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+
+
+@pytest.mark.usefixtures("opened")
+def test_a_folder_is_rendered_and_its_paths_printed(folder: Path, capfd: Captured) -> None:
+    out = folder.parent / "out"
+    assert main(["run", str(folder), "--out", str(out)]) == 0
+    assert files_in(out) == ["a.jpg", "sub/b.png"]
+    assert capfd.readouterr().out.splitlines() == [str(out / "a.jpg"), str(out / "sub" / "b.png")]
+
+
+@pytest.mark.usefixtures("opened")
+def test_maps_are_saved_on_request(folder: Path) -> None:
+    out = folder.parent / "out"
+    assert main(["run", str(folder / "a.jpg"), "-o", str(out), "--save-maps", "-q"]) == 0
+    assert files_in(out) == ["a.alpha.png", "a.defocus.png", "a.jpg"]
+
+
+@pytest.mark.usefixtures("opened")
+@pytest.mark.parametrize("name", ["webp", "WEBP", ".webp"])
+def test_a_format_is_taken_by_any_of_its_names(folder: Path, name: str) -> None:
+    out = folder.parent / "out"
+    assert main(["run", str(folder), "-o", str(out), "--format", name, "--quality", "80"]) == 0
+    assert files_in(out) == ["a.webp", "sub/b.webp"]
+    with Image.open(out / "a.webp") as image:
+        assert image.format == "WEBP"
+
+
+def test_options_reach_the_stages_and_have_their_defaults_from_the_options(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[RunOptions] = []
+
+    def stop(options: RunOptions) -> None:
+        given.append(options)
+        raise ModelError("far enough")
+
+    monkeypatch.setattr(pipeline, "open_renderer", stop)
+    line = ["run", str(folder), "-o", str(folder.parent / "out")]
+    assert main(line) == 2
+    assert given.pop() == RunOptions()
+    options = "--f-number 2 --blades 7 --cat-eye 0.25 --highlights 0 --threads 3 --device cpu --model m"
+    assert main([*line, *options.split(), "--max-megapixels", "12.5", "--quality", "77", "--overwrite"]) == 2
+    run = given.pop()
+    assert run.lens == LensOptions(strength=strength_of_f_number(2), blades=7, cat_eye=0.25, highlights=0)
+    assert (run.infer.threads, run.infer.device, run.infer.model) == (3, "cpu", Path("m"))
+    assert (run.decode.max_megapixels, run.encode.quality, run.existing) == (12.5, 77, "overwrite")
+
+
+@pytest.mark.usefixtures("opened")
+def test_one_bad_photo_is_one_line_and_the_rest_is_done(folder: Path, capfd: Captured) -> None:
+    (folder / "aa.jpg").write_bytes(b"no photo")
+    assert main(["run", str(folder), "-o", str(folder.parent / "out"), "-q"]) == 1
+    captured = capfd.readouterr()
+    assert files_in(folder.parent / "out") == ["a.jpg", "sub/b.png"]
+    assert len(captured.out.splitlines()) == 2
+    assert len(captured.err.splitlines()) == 1
+    assert captured.err.startswith(f"bokeh: {folder / 'aa.jpg'}: ")
+
+
+@pytest.mark.usefixtures("opened")
+def test_a_second_run_refuses_skips_or_overwrites(folder: Path, capfd: Captured) -> None:
+    out = folder.parent / "out"
+    out.mkdir()
+    (out / "a.jpg").write_bytes(b"precious")
+    line = ["run", str(folder / "a.jpg"), "-o", str(out)]
+    assert main(line) == 1
+    assert main([*line, "--skip-existing"]) == 0
+    assert (out / "a.jpg").read_bytes() == b"precious"
+    assert capfd.readouterr().out == ""
+    assert main([*line, "--overwrite"]) == 0
+    assert (out / "a.jpg").read_bytes() != b"precious"
+
+
+def test_a_dry_run_prints_pairs_and_touches_nothing(folder: Path, opened: list[Any], capfd: Captured) -> None:
+    out = folder.parent / "out"
+    line = ["run", str(folder), "-o", str(out), "--dry-run", "--format", "png"]
+    assert main(line) == 0
+    assert capfd.readouterr().out.splitlines() == [
+        f"{folder / 'a.jpg'} -> {out / 'a.png'}",
+        f"{folder / 'sub' / 'b.png'} -> {out / 'sub' / 'b.png'}",
+    ]
+    assert not out.exists()
+    assert opened == []
+    out.mkdir()
+    (out / "a.png").touch()
+    assert main([*line, "--skip-existing"]) == 0
+    assert len(capfd.readouterr().out.splitlines()) == 1
+    assert main(line) == 1  # as the run itself would
+
+
+@pytest.mark.usefixtures("opened")
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["nonsense"],
+        ["run"],
+        ["run", "{in}"],
+        ["run", "--out", "{out}"],
+        ["run", "{in}/nowhere.jpg", "--out", "{out}"],
+        ["run", "", "--out", "{out}"],
+        ["run", "{in}", "--out", ""],
+        ["run", "{in}", "--out", "{in}"],
+        ["run", "{in}", "--out", "{in}/a.jpg"],
+        ["run", "{empty}", "--out", "{out}"],
+        ["run", "{in}", "--out", "{out}", "--unknown"],
+        ["run", "{in}", "--out", "{out}", "--format", "gif"],
+        ["run", "{in}", "--out", "{out}", "--quality", "101"],
+        ["run", "{in}", "--out", "{out}", "--quality", "high"],
+        ["run", "{in}", "--out", "{out}", "--strength", "1.5"],
+        ["run", "{in}", "--out", "{out}", "--strength", "nan"],
+        ["run", "{in}", "--out", "{out}", "--f-number", "0.5"],
+        ["run", "{in}", "--out", "{out}", "--f-number", "2", "--strength", "0.5"],
+        ["run", "{in}", "--out", "{out}", "--blades", "3"],
+        ["run", "{in}", "--out", "{out}", "--threads", "-1"],
+        ["run", "{in}", "--out", "{out}", "--max-megapixels", "nan"],
+        ["run", "{in}", "--out", "{out}", "--device", "toaster"],
+        ["run", "{in}", "--out", "{out}", "--overwrite", "--skip-existing"],
+        ["run", "{in}", "--out", "{out}", "--quiet", "--verbose"],
+    ],
+    ids=lambda arguments: " ".join(arguments) or "nothing",
+)
+def test_misuse_is_one_line_and_status_2(folder: Path, capfd: Captured, arguments: list[str]) -> None:
+    places = {"in": folder, "out": folder.parent / "out", "empty": folder.parent / "empty"}
+    places["empty"].mkdir()
+    assert main([argument.format(**places) for argument in arguments]) == 2
+    captured = capfd.readouterr()
+    if arguments:
+        assert captured.err.startswith("bokeh: ")
+        assert len(captured.err.splitlines()) == 1
+        assert captured.out == ""
+    assert not places["out"].exists()
+
+
+@pytest.mark.parametrize("kind", [ModelError, DeviceError, MissingDependency])
+def test_what_is_needed_and_absent_is_one_line_and_status_2(
+    folder: Path, capfd: Captured, monkeypatch: pytest.MonkeyPatch, kind: type[Exception]
+) -> None:
+    def fail(*_: object) -> None:
+        raise kind("it is not here")
+
+    monkeypatch.setattr(pipeline, "find_model", fail)
+    assert main(["run", str(folder), "-o", str(folder.parent / "out")]) == 2
+    assert capfd.readouterr().err == "bokeh: it is not here\n"
+
+
+@pytest.mark.usefixtures("opened")
+def test_an_interrupt_is_status_130_and_keeps_what_is_done(
+    folder: Path, capfd: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    predict = FakeNetwork.predict
+    seen: list[object] = []
+
+    def interrupt_second(self: FakeNetwork, image: NDArray[Any]) -> Maps:
+        seen.append(image)
+        if len(seen) == 2:
+            raise KeyboardInterrupt
+        return predict(self, image)
+
+    monkeypatch.setattr(FakeNetwork, "predict", interrupt_second)
+    assert main(["run", str(folder), "-o", str(folder.parent / "out")]) == 130
+    assert files_in(folder.parent / "out") == ["a.jpg"]
+    assert "Traceback" not in capfd.readouterr().err
+
+
+def test_an_interrupt_before_the_batch_is_status_130_too(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(pipeline, "find_model", interrupt)
+    assert main(["run", str(folder), "-o", str(folder.parent / "out")]) == 130
+
+
+@pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="names are Unicode there")
+def test_names_that_are_not_utf_8_go_through(tmp_path: Path) -> None:
+    name = os.fsdecode(b"caf\xe9\xff.jpg")
+    Image.new("RGB", (8, 8)).save(tmp_path / name)
+    command = [sys.executable, "-m", "bokehcli", "run", name, "--out", os.fsdecode(b"o\xfe")]
+    done = subprocess.run([*command, "--strength", "0"], cwd=tmp_path, capture_output=True)
+    assert (done.returncode, done.stdout) == (0, b"o\xfe/caf\xe9\xff.jpg\n"), done.stderr
+    failed = subprocess.run([*command, "--strength", "0", "-q"], cwd=tmp_path, capture_output=True)
+    assert failed.returncode == 1
+    assert failed.stderr.startswith(b"bokeh: o\\udcfe/caf\\udce9\\udcff.jpg: already exists")
+
+
+def test_the_version_is_printed(capfd: Captured) -> None:
+    assert main(["--version"]) == 0
+    assert capfd.readouterr().out == f"bokeh {__version__}\n"
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"]])
+def test_help_is_printed_on_stdout(capfd: Captured, arguments: list[str]) -> None:
+    assert main(arguments) == 0
+    captured = capfd.readouterr()
+    assert "Usage" in captured.out
+    assert captured.err == ""
+
+
+def test_training_without_torch_is_one_line(capfd: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    assert main(["train", "photos", "--out", "model"]) == 1
+    captured = capfd.readouterr()
+    assert captured.out == ""
+    assert len(captured.err.splitlines()) == 1
+    assert "pip install 'bokehcli[train]'" in captured.err
+    assert main(["train", "--help"]) == 0
+    assert "pip install 'bokehcli[train]'" in capfd.readouterr().out
+
+
+@pytest.fixture
+def trainer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """In place of the trainer, a script of the test's; torch counts as installed."""
+    script = tmp_path / "trainer.py"
+    popen = subprocess.Popen
+
+    def start(command: list[str], **settings: Any) -> Any:
+        assert command[:3] == [sys.executable, "-m", "bokehcli.trainer"]
+        return popen([sys.executable, str(script), *command[3:]], **settings)
+
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: object())
+    monkeypatch.setattr(subprocess, "Popen", start)
+    return script
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["photos", "--out", "m", "--steps=3", "-x", "-abc", "--", "--odd", ""], ["--help"], []],
+)
+def test_training_passes_every_argument_on(trainer: Path, capfd: Captured, arguments: list[str]) -> None:
+    trainer.write_text("import sys; print(sys.argv[1:])")
+    assert main(["train", *arguments]) == 0
+    assert capfd.readouterr().out.strip() == str(arguments)
+
+
+@pytest.mark.parametrize("status", [0, 1, 2, 3, 130])
+def test_training_passes_the_exit_status_back(trainer: Path, status: int) -> None:
+    trainer.write_text(f"raise SystemExit({status})")
+    assert main(["train", "photos"]) == status
+
+
+@posix
+def test_a_trainer_that_a_signal_ended_has_the_status_that_a_shell_gives(trainer: Path) -> None:
+    trainer.write_text("import os, signal; os.kill(os.getpid(), signal.SIGKILL)")
+    assert main(["train", "photos"]) == 128 + signal.SIGKILL
+
+
+@posix
+@pytest.mark.parametrize("to_group", [True, False], ids=["Ctrl-C", "SIGTERM to the parent"])
+def test_an_interrupted_trainer_is_waited_for(tmp_path: Path, to_group: bool) -> None:
+    (tmp_path / "trainer.py").write_text(
+        "import pathlib, signal, sys, time\n"
+        "def stop(*_):\n"
+        "    time.sleep(0.3)\n"
+        "    pathlib.Path('checkpoint').touch()\n"
+        "    sys.exit(17)\n"
+        "signal.signal(signal.SIGINT, stop)\n"
+        "signal.signal(signal.SIGTERM, stop)\n"
+        "pathlib.Path('ready').touch()\n"
+        "time.sleep(30)\n"
+    )
+    script = (
+        "import importlib.util, subprocess, sys\n"
+        "from bokehcli.cli import main\n"
+        "importlib.util.find_spec = lambda name: object()\n"
+        "popen = subprocess.Popen\n"
+        "subprocess.Popen = lambda command: popen([sys.executable, 'trainer.py'])\n"
+        "sys.exit(main(['train', 'photos']))\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", script], cwd=tmp_path, stderr=subprocess.PIPE, start_new_session=True
+    ) as parent:
+        while not (tmp_path / "ready").exists():
+            assert parent.poll() is None
+            time.sleep(0.02)
+        if to_group:  # as a terminal does
+            os.killpg(parent.pid, signal.SIGINT)
+        else:
+            parent.send_signal(signal.SIGTERM)
+        _, errors = parent.communicate(timeout=20)
+    assert (tmp_path / "checkpoint").exists()
+    assert (parent.returncode, errors) == (17, b"")

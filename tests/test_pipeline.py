@@ -1,0 +1,264 @@
+"""One photo through the stages: order, policy, and that nothing that goes wrong escapes as an exception."""
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from bokehcli import pipeline
+from bokehcli.discover import Job, discover
+from bokehcli.errors import DeviceError, UnsupportedPhoto
+from bokehcli.infer import Maps, Network
+from bokehcli.options import DecodeOptions, EncodeOptions, Existing, LensOptions, RunOptions
+from bokehcli.outcome import Status
+from bokehcli.photo import Container
+from bokehcli.pipeline import Renderer, open_renderer
+
+Pixels = NDArray[np.uint8]
+
+
+class FakeNetwork:
+    """Takes the left half for the subject; keeps the shapes that it was given."""
+
+    def __init__(self, error: Exception | None = None) -> None:
+        self.error = error
+        self.shapes: list[tuple[int, ...]] = []
+
+    def predict(self, image: NDArray[Any]) -> Maps:
+        self.shapes.append(image.shape)
+        if self.error is not None:
+            raise self.error
+        alpha = np.zeros(image.shape[:2], np.float32)
+        alpha[:, : image.shape[1] // 2] = 1
+        return Maps(alpha, np.full_like(alpha, 0.5))
+
+
+@pytest.fixture(autouse=True)
+def negative_for_blur(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In place of the lens: the background as a negative, to be seen without a tolerance."""
+
+    def render(image: Pixels, alpha: NDArray[np.float32], defocus: NDArray[np.float32], options: LensOptions) -> Pixels:
+        return np.where(alpha[..., None] > 0.5, image, np.iinfo(image.dtype).max - image).astype(image.dtype)
+
+    monkeypatch.setattr(pipeline, "render", render)
+
+
+def picture(height: int = 24, width: int = 32) -> Pixels:
+    return np.random.default_rng(7).integers(0, 256, (height, width, 3), np.uint8)
+
+
+def saved(path: Path, pixels: Pixels, **settings: Any) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(path, **settings)
+    return path
+
+
+def loaded(path: Path) -> Pixels:
+    with Image.open(path) as image:
+        return np.asarray(image)
+
+
+def renderer(network: FakeNetwork | None = None, **options: Any) -> Renderer:
+    return Renderer(RunOptions(**options), cast(Network, network or FakeNetwork()))
+
+
+def job_for(source: Path, out: Path, **options: Any) -> Job:
+    (job,) = discover([source], out, RunOptions(**options)).jobs
+    return job
+
+
+def test_the_subject_keeps_its_pixels_and_the_rest_goes_through_the_lens(tmp_path: Path) -> None:
+    pixels = picture()
+    job = job_for(saved(tmp_path / "a.png", pixels), tmp_path / "out")
+    outcome = renderer().render_photo(job)
+    assert (outcome.status, outcome.error, outcome.written) == (Status.DONE, None, (tmp_path / "out" / "a.png",))
+    assert outcome.megapixels == pytest.approx(24 * 32 / 1e6)
+    result = loaded(job.destination)
+    np.testing.assert_array_equal(result[:, :16], pixels[:, :16])
+    np.testing.assert_array_equal(result[:, 16:], 255 - pixels[:, 16:])
+
+
+def test_a_photo_without_a_clear_subject_keeps_its_pixels_and_says_so(tmp_path: Path) -> None:
+    job = job_for(saved(tmp_path / "a.png", picture()), tmp_path / "out")
+    outcome = renderer(min_subject=0.51).render_photo(job)
+    assert (outcome.status, outcome.warnings) == (Status.DONE, ("no clear subject: the picture stays as it is",))
+    np.testing.assert_array_equal(loaded(job.destination), picture())
+
+
+def test_at_strength_0_pixels_stay_and_no_network_is_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pipeline, "open_network", lambda *_: pytest.fail("opened"))
+    job = job_for(saved(tmp_path / "a.png", picture()), tmp_path / "out")
+    outcome = open_renderer(RunOptions(lens=LensOptions(strength=0))).render_photo(job)
+    assert outcome.status is Status.DONE
+    np.testing.assert_array_equal(loaded(job.destination), picture())
+
+
+def test_maps_are_written_before_the_photo_at_its_upright_size(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    source = saved(tmp_path / "x" / "a.jpg", picture(24, 32), exif=exif)
+    network = FakeNetwork()
+    options: dict[str, Any] = {"save_maps": True, "lens": LensOptions(strength=0)}
+    job = job_for(source, tmp_path / "out", **options)
+    outcome = renderer(network, **options).render_photo(job)
+    out = tmp_path / "out"
+    assert outcome.written == (out / "a.alpha.png", out / "a.defocus.png", out / "a.jpg")
+    assert network.shapes == [(32, 24, 3)]
+    alpha, defocus = loaded(out / "a.alpha.png"), loaded(out / "a.defocus.png")
+    assert alpha.shape == (32, 24)
+    assert alpha.dtype == np.uint8
+    assert (alpha[:, :12] == 255).all()
+    assert (alpha[:, 12:] == 0).all()
+    assert set(np.unique(defocus)) <= {127, 128}
+
+
+def test_opacity_is_left_alone(tmp_path: Path) -> None:
+    rgba = np.dstack([picture(), np.arange(24 * 32, dtype=np.uint8).reshape(24, 32)])
+    job = job_for(saved(tmp_path / "a.png", rgba), tmp_path / "out")
+    assert renderer().render_photo(job).status is Status.DONE
+    np.testing.assert_array_equal(loaded(job.destination)[..., 3], rgba[..., 3])
+
+
+def test_grey_stays_grey(tmp_path: Path) -> None:
+    network = FakeNetwork()
+    job = job_for(saved(tmp_path / "a.png", picture()[..., 0]), tmp_path / "out")
+    assert renderer(network).render_photo(job).status is Status.DONE
+    assert network.shapes == [(24, 32, 3)]
+    assert loaded(job.destination).shape == (24, 32)
+
+
+def test_the_format_asked_for_is_the_one_written_and_what_it_cannot_hold_is_a_warning(tmp_path: Path) -> None:
+    rgba = np.dstack([picture(), np.full((24, 32), 9, np.uint8)])
+    options: dict[str, Any] = {"encode": EncodeOptions(container=Container.JPEG)}
+    job = job_for(saved(tmp_path / "a.png", rgba), tmp_path / "out", **options)
+    outcome = renderer(**options).render_photo(job)
+    assert job.destination.name == "a.jpg"
+    with Image.open(job.destination) as image:
+        assert image.format == "JPEG"
+    assert len(outcome.warnings) == 1
+
+
+def test_a_quality_asked_for_goes_before_the_photos_own(tmp_path: Path) -> None:
+    source = saved(tmp_path / "a.jpg", picture(128, 128), quality=90)
+    sizes = {}
+    for quality in (None, 30):
+        options: dict[str, Any] = {"encode": EncodeOptions(quality=quality)}
+        job = job_for(source, tmp_path / str(quality), **options)
+        assert renderer(**options).render_photo(job).status is Status.DONE
+        sizes[quality] = job.destination.stat().st_size
+    assert sizes[30] < 0.6 * sizes[None]
+
+
+def test_metadata_goes_along(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x010F] = "Maker"
+    job = job_for(saved(tmp_path / "a.jpg", picture(), exif=exif, icc_profile=None), tmp_path / "out")
+    assert renderer().render_photo(job).status is Status.DONE
+    with Image.open(job.destination) as image:
+        assert image.getexif()[0x010F] == "Maker"
+
+
+@pytest.mark.parametrize(
+    ("spoil", "reason"),
+    [
+        (lambda path: path.unlink(), "No such file"),
+        (lambda path: path.write_bytes(b""), "empty"),
+        (lambda path: path.write_bytes(b"no photo"), "not a"),
+        (lambda path: path.write_bytes(path.read_bytes()[:400]), ""),
+    ],
+)
+def test_what_cannot_be_read_is_a_failed_outcome_of_one_line(
+    tmp_path: Path, spoil: Callable[[Path], object], reason: str
+) -> None:
+    source = saved(tmp_path / "a.jpg", picture())
+    job = job_for(source, tmp_path / "out")
+    spoil(source)
+    outcome = renderer().render_photo(job)
+    assert outcome.status is Status.FAILED
+    assert outcome.error is not None
+    assert outcome.error.startswith(f"{source}: ")
+    assert reason in outcome.error
+    assert "\n" not in outcome.error
+    assert outcome.traceback is None
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_photo_above_the_limit_is_refused(tmp_path: Path) -> None:
+    options: dict[str, Any] = {"decode": DecodeOptions(max_megapixels=0.0001)}
+    job = job_for(saved(tmp_path / "a.png", picture()), tmp_path / "out")
+    outcome = renderer(**options).render_photo(job)
+    assert outcome.status is Status.FAILED
+
+
+@pytest.mark.parametrize(
+    ("error", "message", "traced"),
+    [
+        (UnsupportedPhoto("a.png", "too odd"), "a.png: too odd", False),
+        (DeviceError("it went away"), "{source}: it went away", False),
+        (MemoryError(), "{source}: not enough memory", False),
+        (ZeroDivisionError("oh"), "{source}: unexpected ZeroDivisionError: oh", True),
+    ],
+)
+def test_an_exception_is_a_failed_outcome_and_keeps_its_traceback_when_unforeseen(
+    tmp_path: Path, error: Exception, message: str, traced: bool
+) -> None:
+    job = job_for(saved(tmp_path / "a.png", picture()), tmp_path / "out")
+    outcome = renderer(FakeNetwork(error)).render_photo(job)
+    assert outcome.status is Status.FAILED
+    assert outcome.error == message.format(source=job.source)
+    assert (outcome.traceback is not None) is traced
+    assert ("in predict" in (outcome.traceback or "")) is traced
+
+
+def test_an_interrupt_passes_through_and_leaves_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    job = job_for(saved(tmp_path / "in" / "a.png", picture()), tmp_path / "out")
+    monkeypatch.setattr(pipeline, "attach_metadata", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        renderer().render_photo(job)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_result_that_appeared_meanwhile_is_not_overwritten_unless_asked(tmp_path: Path) -> None:
+    job = job_for(saved(tmp_path / "a.png", picture()), tmp_path / "out")
+    job.destination.parent.mkdir()
+    job.destination.write_bytes(b"another's")
+    for existing in (Existing.REFUSE, Existing.SKIP):
+        assert renderer(existing=existing).render_photo(job).status is Status.FAILED
+        assert job.destination.read_bytes() == b"another's"
+    assert renderer(existing=Existing.OVERWRITE).render_photo(job).status is Status.DONE
+    assert job.destination.read_bytes() != b"another's"
+
+
+def test_maps_that_are_there_are_kept_when_skipping_and_replaced_when_overwriting(tmp_path: Path) -> None:
+    source = saved(tmp_path / "a.png", picture())
+    for existing, kept in ((Existing.SKIP, True), (Existing.OVERWRITE, False)):
+        options: dict[str, Any] = {"save_maps": True, "existing": existing}
+        job = job_for(source, tmp_path / existing, **options)
+        assert job.alpha is not None
+        job.alpha.parent.mkdir()
+        job.alpha.write_bytes(b"old")
+        outcome = renderer(**options).render_photo(job)
+        assert outcome.status is Status.DONE
+        assert (job.alpha.read_bytes() == b"old") is kept
+        assert (job.alpha in outcome.written) is not kept
+
+
+def test_16_bits_reach_the_network_and_the_file(tmp_path: Path) -> None:
+    cv2 = pytest.importorskip("cv2")
+    deep = (picture().astype(np.uint16) * 257)[..., ::-1]
+    encoded, data = cv2.imencode(".png", deep)
+    assert encoded
+    (tmp_path / "a.png").write_bytes(io.BytesIO(data).getvalue())
+    job = job_for(tmp_path / "a.png", tmp_path / "out")
+    assert renderer().render_photo(job).status is Status.DONE
+    result = cv2.imdecode(np.frombuffer(job.destination.read_bytes(), np.uint8), cv2.IMREAD_UNCHANGED)
+    assert result.dtype == np.uint16
+    np.testing.assert_array_equal(result[:, :16], deep[:, :16])
