@@ -1,0 +1,202 @@
+"""`python -m bokehcli.trainer DATA --out DIR`: train, show how it goes, save, export."""
+
+import argparse
+import dataclasses
+import functools
+import shlex
+import signal
+import sys
+import time
+from pathlib import Path
+from types import FrameType
+
+from bokehcli.errors import BokehError, MissingDependency, UsageError
+from bokehcli.model import find_model
+from bokehcli.trainer.checkpoint import load_checkpoint, save_checkpoint
+from bokehcli.trainer.data import VALIDATION_PART, Library, Maker, find_items
+from bokehcli.trainer.loop import Record, State, TrainOptions, train
+from bokehcli.trainer.network import NetworkOptions
+from bokehcli.trainer.pairs import Pairs, is_pairs
+from bokehcli.trainer.preview import preview_batch, write_preview
+from bokehcli.trainer.scenes import make_sample
+from bokehcli.trainer.schedule import STAGES, TINY_STAGES, WARM_STAGES
+
+CHECKPOINT = "last.ckpt"
+PRESETS = {
+    "full": (NetworkOptions(), STAGES),
+    "tiny": (NetworkOptions(widths=(8, 12, 16, 24, 32), blocks=(1, 1, 1, 1, 1), octave=8), TINY_STAGES),
+}
+ALL_DONE, MISUSE, INTERRUPTED = 0, 2, 130
+DECODE_LONG_SIDE = 1280
+GIB = 1 << 30
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    defaults = TrainOptions()
+    result = argparse.ArgumentParser(
+        prog="bokeh train",
+        description="Train a model. Started again with the same DIR it goes on from the last checkpoint.",
+        epilog="DATA: a folder of tar shards or of photos with mattes (NAME.photo.EXT beside NAME.matte.EXT, or "
+        "photos/NAME.EXT and mattes/NAME.EXT), or of pairs (original/NAME.EXT and bokeh/NAME.EXT).",
+    )
+    add = result.add_argument
+    add("data", metavar="DATA", type=Path)
+    add("--out", metavar="DIR", type=Path, required=True, help="checkpoint, previews and the exported model")
+    add("--steps", type=int, default=defaults.steps, help="of the whole schedule (%(default)s)")
+    add("--preset", choices=sorted(PRESETS), default="full", help="size of network and pictures (%(default)s)")
+    add("--rate", type=float, default=defaults.rate, help="peak learning rate (%(default)s)")
+    add("--seed", type=int, default=defaults.seed, help="of weights and samples (%(default)s)")
+    add("--workers", type=int, default=defaults.workers, help="processes that make samples (%(default)s)")
+    add("--threads", type=int, default=defaults.threads, help="of the arithmetic; 0 is one a core")
+    add("--minutes", type=float, default=0.0, help="stop with a checkpoint after that long; 0 is never")
+    add("--sample", type=int, default=0, help="train on that many pairs, chosen by the seed; 0 is all")
+    add("--from", dest="model", metavar="DIR", type=Path, help="go on from the weights of an exported model")
+    add("--fresh", action="store_true", help="begin anew even if DIR holds a checkpoint")
+    add("--long-side", type=int, default=0, help="of the picture the exported global network sees; 0 is the default")
+    add("--cache", type=float, default=4.0, help="GiB of decoded photos to keep in memory (%(default)s)")
+    add("--save-every", type=float, default=3.0, help="minutes between checkpoints (%(default)s)")
+    add("--preview-every", type=float, default=10.0, help="minutes between previews (%(default)s)")
+    return result
+
+
+def open_data(arguments: argparse.Namespace) -> Maker:
+    """What makes samples from DATA: pairs where it holds pairs, else photos with mattes."""
+    data: Path = arguments.data
+    if data.is_dir() and is_pairs(data):
+        pairs = Pairs(data, arguments.sample, arguments.seed)
+        say(f"{len(pairs)} pairs")
+        return pairs.make
+    if arguments.sample:
+        raise UsageError(f"{data}: --sample is for pairs (original/ and bokeh/)")
+    items = [item for item in find_items(data) if item.part != VALIDATION_PART]
+    if not items:
+        raise UsageError(f"{data}: all photos are held out for validation; there is nothing to train on")
+    library = Library(items, DECODE_LONG_SIDE, int(arguments.cache * GIB))
+    library.fill()
+    say(f"{len(library)} photos with mattes")
+    return functools.partial(make_sample, library)
+
+
+def open_state(arguments: argparse.Namespace, make: Maker) -> State:
+    """From the last checkpoint, else from an exported model, else from nothing."""
+    checkpoint = arguments.out / CHECKPOINT
+    names = ("steps", "rate", "seed", "workers", "threads")
+    given = {name: getattr(arguments, name) for name in names}
+    if checkpoint.exists() and not arguments.fresh:
+        state = load_checkpoint(checkpoint, **given)
+        say(f"going on from step {state.step} of {checkpoint}")
+        return state
+    network, stages = PRESETS[arguments.preset]
+    if arguments.model is None:
+        return State(TrainOptions(network=network, stages=stages, **given))
+    from bokehcli.trainer.warm import load_exported, network_options
+
+    card = find_model(arguments.model)
+    state = State(TrainOptions(network=network_options(card), stages=WARM_STAGES, **given))
+    loaded = load_exported(card, make, arguments.seed).state_dict()
+    state.network.load_state_dict(loaded)
+    state.average.load_state_dict(loaded)
+    say(f"going on from the weights of {card.folder}")
+    return state
+
+
+class Stop:
+    """Set by Ctrl-C or SIGTERM; the loop looks at it between steps."""
+
+    def __init__(self) -> None:
+        self.asked = False
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self.ask)
+
+    def ask(self, _number: int, _frame: FrameType | None) -> None:
+        """Ask for a stop; a second time is once too often for a checkpoint."""
+        if self.asked:
+            raise KeyboardInterrupt
+        self.asked = True
+
+
+class Report:
+    """A line on stderr every few seconds: step, level, loss, learning rate, pictures a second, time left."""
+
+    EVERY_S = 5.0
+
+    def __init__(self, steps: int) -> None:
+        self.steps = steps
+        self.losses: list[float] = []
+        self.pictures = 0
+        self.since = time.monotonic()
+
+    def add(self, record: Record) -> None:
+        """Take in one step."""
+        self.losses.append(record.loss)
+        self.pictures += record.pictures
+        elapsed_s = time.monotonic() - self.since
+        if elapsed_s < self.EVERY_S and record.step < self.steps:
+            return
+        stage = record.stage
+        level = f"{stage.octaves} octaves" if stage.octaves else f"level {stage.lowest}"
+        left_min = (self.steps - record.step) * elapsed_s / len(self.losses) / 60
+        say(
+            f"step {record.step}/{self.steps}  {level} at {stage.size} px  loss {sum(self.losses) / len(self.losses):.4f}  "
+            f"rate {record.rate:.2e}  {self.pictures / elapsed_s:.1f} pictures/s  {left_min:.0f} min left"
+        )
+        self.losses, self.pictures, self.since = [], 0, time.monotonic()
+
+
+def say(text: str) -> None:
+    """One line for people."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Train until the schedule, the minutes or the user end it; save and export. Returns the exit status."""
+    try:
+        from bokehcli.trainer.export import LONG_SIDE, export_model
+    except ImportError as error:
+        raise MissingDependency("exporting needs the package onnx: pip install 'bokehcli[train]'") from error
+    make = open_data(arguments)
+    state = open_state(arguments, make)
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    stop = Stop()
+    report = Report(state.options.steps)
+    began = saved = previewed = time.monotonic()
+    samples = preview_batch(make, state.options.seed)
+    for record in train(state, make):
+        report.add(record)
+        now = time.monotonic()
+        ends = stop.asked or (arguments.minutes and now - began > 60 * arguments.minutes)
+        if ends:
+            break
+        if now - saved > 60 * arguments.save_every:
+            save_checkpoint(state, arguments.out / CHECKPOINT)
+            saved = now
+        if now - previewed > 60 * arguments.preview_every:
+            write_preview(state.average, samples, arguments.out / "previews" / f"step-{record.step:07d}.jpg")
+            previewed = now
+    save_checkpoint(state, arguments.out / CHECKPOINT)
+    write_preview(state.average, samples, arguments.out / "previews" / f"step-{state.step:07d}.jpg")
+    about = {
+        "network": dataclasses.asdict(state.options.network),
+        "trained": {"steps": state.step, "of": state.options.steps, "seed": state.options.seed},
+        "command": shlex.join(["bokeh", "train", *sys.argv[1:]]),
+    }
+    card = export_model(state.average, arguments.out, about, arguments.long_side or LONG_SIDE)
+    say(f"step {state.step} of {state.options.steps}; model written to {card.folder}")
+    print(card.folder, flush=True)
+    return INTERRUPTED if stop.asked else ALL_DONE
+
+
+def main() -> int:
+    """Exit status 0: done. 2: misuse. 130: interrupted, with a checkpoint."""
+    try:
+        return run(parser().parse_args())
+    except BokehError as error:
+        say(f"bokeh train: {error}")
+        return MISUSE
+    except KeyboardInterrupt:
+        return INTERRUPTED
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,153 @@
+"""Photos with subject mattes, from folders or tar shards; decoded when needed, kept in memory up to a limit."""
+
+import tarfile
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bokehcli.errors import UsageError
+from bokehcli.opencv import cv2
+from bokehcli.pixels import fit_long_side, resize
+
+Image = NDArray[Any]
+Float = NDArray[np.float32]
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp")
+# Mattes are stored lossy by a level or two: what is nearly 0 or nearly 255 is taken as sure.
+MATTE_LOW, MATTE_HIGH = 4, 251
+FINE_PART = "hires"  # the part with the finest edges, where a data folder has one
+VALIDATION_PART = "val"
+VALIDATION_SHARE = 0.02  # of a folder that has no validation part of its own
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What the network is shown once.
+
+    photo: (S, S, 3) uint8 RGB. hint, alpha, defocus: (S, S) float32 in [0, 1]. weight: of the defocus loss, 0 or 1.
+    target: (S, S, 3) uint8 RGB where the sample is a real pair of wide and shallow photo; then the maps mean nothing.
+    """
+
+    photo: Image
+    hint: Float
+    alpha: Float
+    defocus: Float
+    weight: float
+    target: Image | None = None
+
+
+# (seed, number, size, fine) -> sample; a pure function.
+Maker = Callable[[int, int, int, bool], Sample]
+
+
+@dataclass(frozen=True)
+class Item:
+    """One photo with its matte; `read` gives the two files' bytes."""
+
+    name: str
+    part: str
+    read: Callable[[], tuple[bytes, bytes]]
+
+
+def read_range(path: Path, offset: int, size: int) -> bytes:
+    """`size` bytes of a file from `offset` on."""
+    with path.open("rb") as file:
+        file.seek(offset)
+        return file.read(size)
+
+
+def items_of_shard(path: Path) -> Iterator[Item]:
+    """Items of one tar file of NAME.photo.EXT and NAME.matte.EXT; the part is the shard's name up to its number."""
+    found: dict[str, dict[str, tuple[int, int]]] = {}
+    with tarfile.open(path) as tar:
+        for member in tar:
+            name, kind, _ = [*Path(member.name).name.rsplit(".", 2), "", ""][:3]
+            if member.isfile() and kind in ("photo", "matte"):
+                found.setdefault(name, {})[kind] = (member.offset_data, member.size)
+    part = path.stem.rsplit("-", 1)[0]
+    for name, kinds in sorted(found.items()):
+        if len(kinds) == 2:
+            photo, matte = kinds["photo"], kinds["matte"]
+            yield Item(name, part, lambda p=photo, m=matte: (read_range(path, *p), read_range(path, *m)))  # type: ignore[misc]
+
+
+def items_of_folder(folder: Path) -> Iterator[Item]:
+    """Items of a folder that holds NAME.photo.EXT beside NAME.matte.EXT, or photos/NAME.EXT and mattes/NAME.EXT."""
+    if (folder / "photos").is_dir() and (folder / "mattes").is_dir():
+        photos = {path.stem: path for path in (folder / "photos").iterdir() if path.suffix.lower() in SUFFIXES}
+        mattes = {path.stem: path for path in (folder / "mattes").iterdir() if path.suffix.lower() in SUFFIXES}
+    else:
+        files = [path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES]
+        photos = {path.stem[:-6]: path for path in files if path.stem.endswith(".photo")}
+        mattes = {path.stem[:-6]: path for path in files if path.stem.endswith(".matte")}
+    for name in sorted(photos.keys() & mattes.keys()):
+        held_out = zlib.crc32(name.encode("utf-8", "surrogateescape")) % 1000 < 1000 * VALIDATION_SHARE
+        pair = photos[name], mattes[name]
+        yield Item(
+            name, VALIDATION_PART if held_out else "train", lambda pair=pair: (pair[0].read_bytes(), pair[1].read_bytes())  # type: ignore[misc]
+        )
+
+
+def find_items(data: Path) -> list[Item]:
+    """All items of a folder of tar shards, or of photos and mattes, in a stable order. Raises UsageError if none."""
+    if not data.is_dir():
+        raise UsageError(f"{data}: no such folder")
+    shards = sorted(data.glob("*.tar"))
+    items = [item for shard in shards for item in items_of_shard(shard)] if shards else list(items_of_folder(data))
+    if not items:
+        raise UsageError(f"{data}: neither tar shards nor NAME.photo.* beside NAME.matte.* nor photos/ and mattes/")
+    return items
+
+
+def decode_pair(photo: bytes, matte: bytes, long_side: int) -> tuple[Image, Image]:
+    """(H, W, 3) uint8 RGB and (H, W) uint8, the long side reduced to at most `long_side`."""
+    image = cv2.imdecode(np.frombuffer(photo, np.uint8), cv2.IMREAD_COLOR)
+    mask = cv2.imdecode(np.frombuffer(matte, np.uint8), cv2.IMREAD_GRAYSCALE)
+    if image is None or mask is None:
+        raise UsageError("a training photo or its matte cannot be decoded")
+    image, size = image[:, :, ::-1], image.shape[:2]
+    if max(size) > long_side:
+        size = fit_long_side(size, long_side)
+    scaled = (mask.astype(np.float32) - MATTE_LOW) * (255.0 / (MATTE_HIGH - MATTE_LOW))
+    mask = np.clip(np.rint(scaled), 0, 255).astype(np.uint8)
+    return np.ascontiguousarray(resize(image, size)), resize(mask, size)
+
+
+class Library:
+    """Decoded photos and mattes of some items; the first `cache_bytes` of them stay in memory.
+
+    Fill it before worker processes fork and they share that memory.
+    """
+
+    def __init__(self, items: list[Item], long_side: int, cache_bytes: int = 4 << 30) -> None:
+        self.items = items
+        self.long_side = long_side
+        self.cache_bytes = cache_bytes
+        self.cache: dict[int, tuple[Image, Image]] = {}
+        self.fine = [index for index, item in enumerate(items) if item.part == FINE_PART]
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __getitem__(self, index: int) -> tuple[Image, Image]:
+        """(H, W, 3) uint8 RGB and (H, W) uint8 matte."""
+        if index in self.cache:
+            return self.cache[index]
+        pair = decode_pair(*self.items[index].read(), self.long_side)
+        size = pair[0].nbytes + pair[1].nbytes
+        if self.cache_bytes >= size:
+            self.cache_bytes -= size
+            self.cache[index] = pair
+        return pair
+
+    def fill(self) -> None:
+        """Decode until the cache is full."""
+        for index in range(len(self.items)):
+            if self.cache_bytes < 3 * self.long_side * self.long_side:
+                return
+            self[index]

@@ -1,0 +1,114 @@
+"""From a checkpoint to the files that `bokeh run` loads, and back.
+
+Batch norm is folded into the convolutions; weights are stored in half precision and cast to float32 when the model is
+loaded, so that it computes as it was trained.
+"""
+
+import copy
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+from onnx import TensorProto, helper, numpy_helper
+from torch import Tensor, nn
+
+from bokehcli.model import ModelCard, find_model
+from bokehcli.trainer.network import GATE_REACH_PX, MULTIPLE, STATE, STEM, SURE, GlobalNet, LensNet
+
+OPSET = 18
+LONG_SIDE = 512
+OCTAVE_CONVOLUTIONS = 4  # 3x3 each: the result looks that many pixels around, and the gate GATE_REACH_PX
+EXAMPLE_PX = 128
+
+
+class Lowest(nn.Module):
+    """The global network with level 3's state as its only output."""
+
+    def __init__(self, network: GlobalNet) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, photo: Tensor) -> Tensor:
+        return self.network(photo)[-1]  # type: ignore[no-any-return]
+
+
+def folded(network: nn.Module) -> nn.Module:
+    """A copy in which every convolution followed by batch norm is one convolution with a bias."""
+    network = copy.deepcopy(network).eval()
+    for module in list(network.modules()):
+        if not isinstance(module, nn.Sequential):
+            continue
+        for name, following in zip(list(module._modules), list(module._modules)[1:], strict=False):
+            first, second = module._modules[name], module._modules[following]
+            if isinstance(first, nn.Conv2d) and isinstance(second, nn.BatchNorm2d):
+                module._modules[name] = nn.utils.fusion.fuse_conv_bn_eval(first, second)
+                module._modules[following] = nn.Identity()
+    return network
+
+
+def halve_weights(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Store float32 weights as float16 with a cast behind each; onnxruntime folds the casts when it loads the model."""
+    graph = model.graph
+    casts = []
+    for index, tensor in enumerate(graph.initializer):
+        if tensor.data_type != TensorProto.FLOAT or len(tensor.dims) < 1:
+            continue
+        name = tensor.name
+        half = numpy_helper.to_array(tensor).astype(np.float16)
+        graph.initializer[index].CopyFrom(numpy_helper.from_array(half, name + ".half"))
+        casts.append(helper.make_node("Cast", [name + ".half"], [name], to=TensorProto.FLOAT, name=name + ".cast"))
+    nodes = casts + list(graph.node)
+    del graph.node[:]
+    graph.node.extend(nodes)
+    return model
+
+
+def write_onnx(module: nn.Module, inputs: dict[str, Tensor], output: str, path: Path) -> None:
+    """Export one module; height and width stay free."""
+    axes: dict[str, dict[int, str]] = {name: {2: f"{name}_height", 3: f"{name}_width"} for name in (*inputs, output)}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # the tracing exporter needs no further package
+        torch.onnx.export(
+            folded(module),
+            tuple(inputs.values()),
+            str(path),
+            input_names=list(inputs),
+            output_names=[output],
+            dynamic_axes=axes,
+            opset_version=OPSET,
+            dynamo=False,
+        )
+    model = halve_weights(onnx.load(str(path)))
+    onnx.checker.check_model(model)
+    onnx.save(model, str(path))
+
+
+def export_model(network: LensNet, folder: Path, about: dict[str, Any], long_side: int = LONG_SIDE) -> ModelCard:
+    """Write global.onnx, octave.onnx and card.json into `folder`; returns the card as it was read back."""
+    folder.mkdir(parents=True, exist_ok=True)
+    network = copy.deepcopy(network).eval()
+    network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+    photo = torch.rand(1, 4, EXAMPLE_PX, EXAMPLE_PX)
+    write_onnx(Lowest(network.network), {"photo": photo}, "state", folder / "global.onnx")
+    octave = {"photo": photo[:, :3], "state": torch.rand(1, STATE, EXAMPLE_PX, EXAMPLE_PX)}
+    write_onnx(network.octave, octave, "refined", folder / "octave.onnx")
+    files = {"global": "global.onnx", "octave": "octave.onnx"}
+    ModelCard(
+        folder=folder,
+        kind="lens",
+        files=files,
+        sha256={},
+        long_side=long_side,
+        multiple=MULTIPLE,
+        shrink=STEM,
+        channels=STATE,
+        context_px=GATE_REACH_PX + OCTAVE_CONVOLUTIONS,
+        gate_reach_px=GATE_REACH_PX,
+        sure=SURE,
+        opset=OPSET,
+        about=about,
+    ).save()
+    return find_model(folder)

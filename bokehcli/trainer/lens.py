@@ -1,0 +1,60 @@
+"""The lens of `bokehcli.lens` as a differentiable torch layer: the same maths, every radius at full size."""
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from bokehcli import optics
+
+
+def srgb_to_linear(image: Tensor) -> Tensor:
+    """sRGB-encoded [0, 1] -> linear light [0, 1]."""
+    return torch.where(image <= 0.04045, image / 12.92, ((image.clamp(min=0.04045) + 0.055) / 1.055) ** 2.4)
+
+
+def linear_to_srgb(image: Tensor) -> Tensor:
+    """Linear light [0, 1] -> sRGB-encoded [0, 1]."""
+    return torch.where(image <= 0.0031308, image * 12.92, 1.055 * image.clamp(min=0.0031308) ** (1 / 2.4) - 0.055)
+
+
+def scaled(image: Tensor, c: float, knee: float = optics.HIGHLIGHT_KNEE) -> Tensor:
+    """Apply t -> t / (1 - c t) above the knee to the largest channel, the others in proportion; -c inverts c."""
+    top = image.amax(1, keepdim=True)
+    t = ((top - knee) / (1.0 - knee)).clamp(min=0.0)
+    return image * torch.where(top > knee, (knee + (1.0 - knee) * t / (1.0 - c * t)) / top.clamp(min=knee), 1.0)
+
+
+def layer_weights(circle_px: Tensor, radii: list[float]) -> list[Tensor]:
+    """Weight of the sharp picture and of each radius: the two around the circle of confusion, linear in log2 radius."""
+    position = torch.where(
+        circle_px <= radii[0],
+        circle_px / radii[0],
+        1.0 + torch.log2(circle_px.clamp(min=radii[0]) / radii[0]),
+    )
+    return [(1.0 - (position - layer).abs()).clamp(min=0.0) for layer in range(len(radii) + 1)]
+
+
+def render(photo: Tensor, alpha: Tensor, defocus: Tensor, radius_px: float, highlights: float = 0.5) -> Tensor:
+    """Render everything that is not in focus.
+
+    photo: (N, 3, H, W) sRGB-encoded, [0, 1]. alpha, defocus: (N, 1, H, W), [0, 1]. radius_px: of the largest blur.
+    Returns (N, 3, H, W) sRGB-encoded, [0, 1]. See `bokehcli.lens.render`; round aperture only.
+    """
+    if radius_px <= 0.0:
+        return photo
+    radii = optics.octave_radii_px(radius_px)
+    gain = optics.highlight_gain(highlights)
+    light = scaled(srgb_to_linear(photo), gain)
+    source = (1.0 - optics.SOURCE_SLOPE * alpha).clamp(min=0.0)
+    carried = torch.cat((light * source, source), 1)
+    sharp, *weights = layer_weights(defocus * radius_px, radii)
+    mixed = carried * sharp
+    for radius, share in zip(radii, weights, strict=True):
+        kernel = torch.from_numpy(optics.aperture_kernel(radius).copy()).to(carried)
+        half = kernel.shape[0] // 2
+        mixed = mixed + share * F.conv2d(carried, kernel.expand(4, 1, -1, -1), padding=half, groups=4)
+    reached = mixed[:, 3:]
+    background = mixed[:, :3] / reached.clamp(min=optics.MIN_WEIGHT)
+    background = linear_to_srgb(scaled(background, -gain).clamp(0.0, 1.0))
+    background = torch.where(reached > optics.MIN_WEIGHT, background, photo)
+    return photo + (background - photo) * (1.0 - alpha)

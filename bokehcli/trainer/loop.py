@@ -1,0 +1,197 @@
+"""The training loop: yields a record after each step; logging and saving belong to the caller."""
+
+import copy
+import signal
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from torch.utils.data import DataLoader, Dataset
+
+from bokehcli.trainer.data import Maker, Sample
+from bokehcli.trainer.loss import level_loss, pair_loss
+from bokehcli.trainer.network import LensNet, NetworkOptions, upsample
+from bokehcli.trainer.schedule import OCTAVE_SHRINK, STAGES, Stage, learning_rate, stage_at
+
+AVERAGE_DECAY = 0.999
+CLIP_NORM = 1.0
+WEIGHT_DECAY = 0.02
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainOptions:
+    """steps: of the whole schedule. rate: peak learning rate. workers: processes that make samples."""
+
+    steps: int = 20_000
+    rate: float = 1.5e-3
+    seed: int = 0
+    workers: int = 1
+    threads: int = 0
+    network: NetworkOptions = field(default_factory=NetworkOptions)
+    stages: tuple[Stage, ...] = STAGES
+
+
+@dataclass(frozen=True)
+class Record:
+    """What one step did."""
+
+    step: int
+    loss: float
+    rate: float
+    pictures: int
+    stage: Stage
+
+
+@dataclass(frozen=True)
+class Batch:
+    """photo (N, 3, S, S), hint, alpha, defocus (N, 1, S, S) float32 in [0, 1]; weight (N,); target as photo or None."""
+
+    photo: Tensor
+    hint: Tensor
+    alpha: Tensor
+    defocus: Tensor
+    weight: Tensor
+    target: Tensor | None = None
+
+
+class State:
+    """All that a checkpoint restores: the network, its running average, the optimiser, the step."""
+
+    def __init__(self, options: TrainOptions) -> None:
+        torch.manual_seed(options.seed)
+        self.options = options
+        self.network = LensNet(options.network)
+        self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.average = copy.deepcopy(self.network).requires_grad_(False).eval()
+        # batch norm's scales and all biases are not decayed
+        decayed = [p for p in self.network.parameters() if p.ndim > 1]
+        others = [p for p in self.network.parameters() if p.ndim <= 1]
+        groups: list[dict[str, Any]] = [{"params": decayed}, {"params": others, "weight_decay": 0.0}]
+        self.optimiser = torch.optim.AdamW(groups, lr=options.rate, weight_decay=WEIGHT_DECAY)
+        self.step = 0
+
+    def update_average(self) -> None:
+        """Move the average towards the network; faster at first."""
+        decay = min(AVERAGE_DECAY, (1 + self.step) / (10 + self.step))
+        with torch.no_grad():
+            for ours, theirs in zip(self.average.state_dict().values(), self.network.state_dict().values(), strict=True):
+                if ours.dtype.is_floating_point:
+                    ours.lerp_(theirs, 1.0 - decay)
+                else:
+                    ours.copy_(theirs)
+
+
+class Samples(Dataset[Sample]):
+    """Samples by (number, size, fine)."""
+
+    def __init__(self, make: Maker, seed: int) -> None:
+        self.make = make
+        self.seed = seed
+
+    def __getitem__(self, key: tuple[int, int, bool]) -> Sample:
+        return self.make(self.seed, *key)
+
+
+class Numbers:
+    """Batch sampler: for every step from `first` on, the keys of its samples. Numbers never repeat within a run."""
+
+    def __init__(self, options: TrainOptions, first: int) -> None:
+        self.options = options
+        self.first = first
+
+    def __iter__(self) -> Iterator[list[tuple[int, int, bool]]]:
+        most = max(stage.batch for stage in self.options.stages)
+        for step in range(self.first, self.options.steps):
+            stage = stage_at(step, self.options.steps, self.options.stages)
+            yield [(step * most + i, stage.size, stage.octaves > 0) for i in range(stage.batch)]
+
+    def __len__(self) -> int:
+        return max(0, self.options.steps - self.first)
+
+
+def collate(samples: list[Sample]) -> Batch:
+    """Stack samples; photos become float32 in [0, 1]."""
+
+    def stack(name: str) -> Tensor:
+        return torch.stack([torch.from_numpy(getattr(sample, name)) for sample in samples])
+
+    def picture(name: str) -> Tensor:
+        return stack(name).permute(0, 3, 1, 2).float().div(255.0)
+
+    hint, alpha, defocus = (stack(name)[:, None] for name in ("hint", "alpha", "defocus"))
+    weight = torch.tensor([sample.weight for sample in samples])
+    return Batch(picture("photo"), hint, alpha, defocus, weight, picture("target") if samples[0].target is not None else None)
+
+
+def global_states(network: LensNet, batch: Batch, size: int, lowest: int = 3) -> list[Tensor]:
+    """States of levels 7 to `lowest` for the batch's photos reduced to (size, size)."""
+    x = torch.cat((batch.photo, batch.hint), 1)
+    if x.shape[2] != size:
+        x = F.adaptive_avg_pool2d(x, size)
+    return network.network(x.contiguous(memory_format=torch.channels_last), lowest)  # type: ignore[no-any-return]
+
+
+def octave_states(network: LensNet, batch: Batch, state: Tensor, octaves: int) -> list[Tensor]:
+    """States of `octaves` octaves above `state`."""
+    states = []
+    for _ in range(octaves):
+        state = upsample(state)
+        photo = F.adaptive_avg_pool2d(batch.photo, (state.shape[2], state.shape[3]))
+        state = network.octave(photo.contiguous(memory_format=torch.channels_last), state)
+        states.append(state)
+    return states
+
+
+def loss_of(network: LensNet, batch: Batch, stage: Stage) -> Tensor:
+    """Mean loss of the stage's active levels or octaves."""
+    if stage.octaves:
+        network.network.eval()
+        with torch.no_grad():
+            lowest = global_states(network, batch, stage.size // OCTAVE_SHRINK)[-1]
+        states = octave_states(network, batch, lowest, stage.octaves)
+    else:
+        states = global_states(network, batch, stage.size, stage.lowest)
+    if batch.target is not None:
+        losses = [pair_loss(x, batch.photo, batch.target) for x in states]
+    else:
+        losses = [level_loss(x, batch.photo, batch.alpha, batch.defocus, batch.weight) for x in states]
+    return torch.stack(losses).mean()
+
+
+def ignore_interrupts(_: int) -> None:
+    """A worker process leaves Ctrl-C to the process that writes the checkpoint."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def train(state: State, make: Maker) -> Iterator[Record]:
+    """Train from `state.step` to the end of the schedule, a record a step; `state` is up to date at every record."""
+    options = state.options
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    loader: DataLoader[Any] = DataLoader(
+        Samples(make, options.seed),
+        batch_sampler=Numbers(options, state.step),
+        collate_fn=collate,
+        num_workers=options.workers,
+        worker_init_fn=ignore_interrupts,
+        prefetch_factor=3 if options.workers else None,
+    )
+    for batch in loader:
+        stage = stage_at(state.step, options.steps, options.stages)
+        rate = learning_rate(state.step, options.steps, options.rate, options.stages)
+        for group in state.optimiser.param_groups:
+            group["lr"] = rate
+        state.network.train()
+        with torch.autocast("cpu", torch.bfloat16):
+            loss = loss_of(state.network, batch, stage)
+        state.optimiser.zero_grad(set_to_none=True)
+        torch.autograd.backward(loss)
+        torch.nn.utils.clip_grad_norm_(state.network.parameters(), CLIP_NORM)
+        state.optimiser.step()
+        state.step += 1
+        state.update_average()
+        yield Record(state.step, float(loss.detach()), rate, stage.batch, stage)
+

@@ -1,0 +1,80 @@
+"""The losses, per level, on maps of that level's size."""
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from bokehcli import optics
+from bokehcli.trainer.lens import render
+
+STRENGTH = 1.0  # of the lens through which the network is trained
+SSIM_WINDOW = 7
+SSIM_C1, SSIM_C2 = 0.01**2, 0.03**2
+SSIM_FROM_PX = 24  # below this side a picture has no structure to compare
+
+
+def ssim(a: Tensor, b: Tensor) -> Tensor:
+    """Mean structural similarity of (N, C, H, W) pictures in [0, 1], uniform window (Wang et al. 2004)."""
+
+    def mean(x: Tensor) -> Tensor:
+        return F.avg_pool2d(x, SSIM_WINDOW, 1)
+
+    mean_a, mean_b = mean(a), mean(b)
+    var_a, var_b = mean(a * a) - mean_a**2, mean(b * b) - mean_b**2
+    covariance = mean(a * b) - mean_a * mean_b
+    numerator = (2 * mean_a * mean_b + SSIM_C1) * (2 * covariance + SSIM_C2)
+    return (numerator / ((mean_a**2 + mean_b**2 + SSIM_C1) * (var_a + var_b + SSIM_C2))).mean()
+
+
+def alpha_loss(logit: Tensor, alpha: Tensor) -> Tensor:
+    """BCE + L1 + soft IoU of (N, 1, h, w); the IoU only where there is a subject."""
+    predicted = torch.sigmoid(logit)
+    both = torch.minimum(predicted, alpha).sum((1, 2, 3))
+    either = torch.maximum(predicted, alpha).sum((1, 2, 3))
+    present = alpha.amax((1, 2, 3)) > 0.5
+    iou = torch.where(present, 1.0 - both / either.clamp(min=1e-3), 0.0).mean()
+    return F.binary_cross_entropy_with_logits(logit, alpha) + (predicted - alpha).abs().mean() + 0.5 * iou
+
+
+def defocus_loss(logit: Tensor, defocus: Tensor, alpha: Tensor, weight: Tensor) -> Tensor:
+    """L1 where the photo is not in focus, of (N, 1, h, w); weight (N,)."""
+    counts = (1.0 - alpha) * weight[:, None, None, None]
+    return ((torch.sigmoid(logit) - defocus).abs() * counts).sum() / counts.sum().clamp(min=1.0)
+
+
+def picture_loss(rendered: Tensor, target: Tensor) -> Tensor:
+    """L1 + 0.5 (1 - SSIM) of (N, 3, h, w) pictures; L1 alone where they are too small to have structure."""
+    loss = (rendered - target).abs().mean()
+    return loss + 0.5 * (1.0 - ssim(rendered, target)) if min(target.shape[2:]) >= SSIM_FROM_PX else loss
+
+
+def rendered_loss(state: Tensor, photo: Tensor, alpha: Tensor, defocus: Tensor) -> Tensor:
+    """`picture_loss` of the photo rendered with predicted and with true maps, all (N, ., h, w)."""
+    radius = optics.radius_px(STRENGTH, (photo.shape[2], photo.shape[3]))
+    with torch.no_grad():
+        target = render(photo, alpha, defocus, radius)
+    rendered = render(photo, torch.sigmoid(state[:, :1]), torch.sigmoid(state[:, 1:2]), radius)
+    return picture_loss(rendered, target)
+
+
+def pair_loss(state: Tensor, photo: Tensor, target: Tensor) -> Tensor:
+    """Loss of one level on a real pair: the photo rendered with the level's maps against the shallow photo.
+
+    state (N, 2+, h, w) logits; photo, target (N, 3, H, W) at least that size. No map is known; the lens teaches both.
+    """
+    state = state.float()
+    photo, target = (F.adaptive_avg_pool2d(x, (state.shape[2], state.shape[3])) for x in (photo, target))
+    radius = optics.radius_px(STRENGTH, (photo.shape[2], photo.shape[3]))
+    rendered = render(photo, torch.sigmoid(state[:, :1]), torch.sigmoid(state[:, 1:2]), radius)
+    return picture_loss(rendered, target)
+
+
+def level_loss(state: Tensor, photo: Tensor, alpha: Tensor, defocus: Tensor, weight: Tensor) -> Tensor:
+    """Loss of one level. state (N, 2+, h, w) logits; photo, alpha, defocus (N, ., H, W) at least that size; weight (N,)."""
+    size = state.shape[2], state.shape[3]
+    alpha, defocus = (x if x.shape[2:] == state.shape[2:] else F.adaptive_avg_pool2d(x, size) for x in (alpha, defocus))
+    state = state.float()
+    loss = alpha_loss(state[:, :1], alpha) + 0.5 * defocus_loss(state[:, 1:2], defocus, alpha, weight)
+    if min(size) >= SSIM_FROM_PX:
+        loss = loss + rendered_loss(state, F.adaptive_avg_pool2d(photo, size), alpha, defocus)
+    return loss

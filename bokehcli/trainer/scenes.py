@@ -1,0 +1,195 @@
+"""Training samples: a photo and the two maps it should give, made from photos and mattes.
+
+A sample is a pure function of (library, seed, number, size, fine), so that a run that is resumed sees what an
+undisturbed one would have seen, whatever the number of worker processes.
+"""
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bokehcli.opencv import cv2
+from bokehcli.pixels import focus_hint
+from bokehcli.trainer.data import Library, Sample
+
+Image = NDArray[Any]
+Float = NDArray[np.float32]
+
+TWO_OBJECTS, ONE_OBJECT = 0.18, 0.30  # shares of composites; the rest are photos as they are
+HINTED = 0.25  # of the photos with one subject
+EMPTY = 0.005  # a matte below this share of the picture has no subject
+FINE = 0.6  # share of samples for the octaves that are drawn from the photos with the finest edges
+
+
+def warp(image: Image, matrix: Float, size: int, border: int) -> Image:
+    """Affine warp to (size, size); shrinks by area first, so that nothing aliases."""
+    scale = float(np.sqrt(abs(np.linalg.det(matrix[:, :2]))))
+    if scale < 0.6:
+        image = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+        matrix = matrix.copy()
+        matrix[:, :2] /= scale
+    warped: Image = cv2.warpAffine(image, matrix, (size, size), flags=cv2.INTER_LINEAR, borderMode=border)
+    return warped
+
+
+def view(rng: np.random.Generator, shape: tuple[int, ...], size: int, zoom: tuple[float, float]) -> Float:
+    """Affine matrix of a random view: crop of a share in `zoom`, mirrored, tilted by a few degrees, to a square."""
+    height, width = shape[:2]
+    share = rng.uniform(*zoom)
+    aspect = np.exp(rng.normal(0.0, 0.12))
+    crop_h, crop_w = height * share, width * share
+    left, top = rng.uniform(0, width - crop_w), rng.uniform(0, height - crop_h)
+    angle = np.radians(rng.normal(0.0, 5.0)) if rng.random() < 0.4 else 0.0
+    flip = -1.0 if rng.random() < 0.5 else 1.0
+    to_square = np.diag([flip * size / crop_w * aspect**0.5, size / crop_h / aspect**0.5])
+    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    linear = turn @ to_square
+    centre = np.array([left + crop_w / 2, top + crop_h / 2])
+    return np.hstack([linear, (size / 2 - linear @ centre)[:, None]]).astype(np.float32)
+
+
+def recolour(rng: np.random.Generator, image: Image) -> Image:
+    """Exposure, contrast, white balance, saturation of another camera; sometimes grey."""
+    ramp = np.arange(256, dtype=np.float32) / 255.0
+    gamma = np.exp(rng.normal(0.0, 0.25))
+    gains = np.exp(rng.normal(0.0, 0.12) + rng.normal(0.0, 0.07, 3))
+    lut = np.clip(255.0 * gains[None, :] * (ramp[:, None] ** gamma), 0, 255).astype(np.uint8)
+    image = cv2.LUT(image, lut.reshape(1, 256, 3))
+    chance = rng.random()
+    if chance < 0.06:
+        return np.repeat(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)[:, :, None], 3, axis=2)
+    if chance < 0.4:
+        grey = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
+        saturation = rng.uniform(0.3, 1.6)
+        image = cv2.addWeighted(image, saturation, grey, 1.0 - saturation, 0.0)
+    return image
+
+
+def degrade(rng: np.random.Generator, image: Image) -> Image:
+    """What a camera and a web site do to a photo: a little blur, noise, JPEG."""
+    chance = rng.random(3)
+    if chance[0] < 0.15:
+        image = cv2.GaussianBlur(image, (0, 0), rng.uniform(0.4, 1.2))
+    if chance[1] < 0.15:
+        noise = rng.standard_normal(image.shape[:2], dtype=np.float32)[:, :, None] * rng.uniform(2.0, 12.0)
+        image = np.clip(image + noise, 0, 255).astype(np.uint8)
+    if chance[2] < 0.15:
+        encoded = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(30, 85))])[1]
+        image = cv2.imdecode(encoded, cv2.IMREAD_COLOR)
+    return image
+
+
+def layout(alpha: Float, rng: np.random.Generator, slanted: bool = False) -> Float:
+    """Defocus of what is behind or around one subject, (S, S).
+
+    Flat and far; or, when the subject stands in the picture (not cut by the lower border, its foot in the lower half),
+    a ground plane. On a plane under the camera the circle of confusion is linear in the row: with horizon h and foot f,
+    |1 - z_s / z| = |y - f| / (f - h). `slanted` gives a plane across the picture instead.
+    """
+    size = alpha.shape[0]
+    if slanted:
+        angle = rng.uniform(0, 2 * np.pi)
+        ramp = np.linspace(-1, 1, size, dtype=np.float32)
+        plane = 0.75 + 0.25 * (np.cos(angle) * ramp[None, :] + np.sin(angle) * ramp[:, None])
+        clipped: Float = np.clip(plane, 0.0, 1.0).astype(np.float32)
+        return clipped
+    rows = np.flatnonzero((alpha > 0.5).any(axis=1))
+    defocus = np.ones_like(alpha)
+    foot, top = (float(rows[-1]), float(rows[0])) if rows.size else (0.0, 0.0)
+    if 0.6 * size < foot < 0.97 * size and foot - top > 0.25 * size:
+        horizon = top + 0.15 * (foot - top)
+        y = np.arange(size, dtype=np.float32)
+        column = np.clip(np.abs(y - foot) / (foot - horizon), 0.0, 1.0)
+        defocus *= column[:, None]
+    return defocus
+
+
+def subject_point(rng: np.random.Generator, alpha: Float) -> tuple[float, float] | None:
+    """A random point on the subject as shares of width and height, or None if there is none."""
+    flat = np.flatnonzero(alpha > 0.9)
+    if flat.size == 0:
+        return None
+    y, x = divmod(int(flat[rng.integers(flat.size)]), alpha.shape[1])
+    return (x + 0.5) / alpha.shape[1], (y + 0.5) / alpha.shape[0]
+
+
+def cut_out(rng: np.random.Generator, library: Library, size: int, scale: tuple[float, float]) -> tuple[Image, Float]:
+    """A subject moved and scaled to a random place: (S, S, 3) uint8 and its alpha (S, S)."""
+    for _ in range(8):
+        photo, matte = library[int(rng.integers(len(library)))]
+        rows, columns = np.flatnonzero((matte > 127).any(1)), np.flatnonzero((matte > 127).any(0))
+        if rows.size < 8 or columns.size < 8 or np.count_nonzero(matte > 127) > 0.6 * matte.size:
+            continue
+        top, bottom, left, right = rows[0], rows[-1] + 1, columns[0], columns[-1] + 1
+        factor = size * rng.uniform(*scale) / max(bottom - top, right - left)
+        half_w, half_h = factor * (right - left) / 2, factor * (bottom - top) / 2
+        cut_below = bottom > 0.97 * matte.shape[0]
+        centre_x = rng.uniform(min(half_w, size / 2), max(size - half_w, size / 2))
+        centre_y = size - half_h + 1 if cut_below else rng.uniform(min(half_h, size / 2), max(size - half_h, size / 2))
+        flip = -1.0 if rng.random() < 0.5 else 1.0
+        linear = np.diag([flip * factor, factor])
+        centre = np.array([(left + right) / 2, (top + bottom) / 2])
+        shift = np.array([centre_x, centre_y]) - linear @ centre
+        matrix = np.hstack([linear, shift[:, None]]).astype(np.float32)
+        alpha = warp(matte, matrix, size, cv2.BORDER_CONSTANT).astype(np.float32) / 255.0
+        return recolour(rng, warp(photo, matrix, size, cv2.BORDER_REPLICATE)), alpha
+    return np.zeros((size, size, 3), np.uint8), np.zeros((size, size), np.float32)
+
+
+def paste(over: Image, photo: Image, alpha: Float) -> Image:
+    """`photo` over `over` with `alpha`, uint8."""
+    mixed: Float = over + (photo.astype(np.float32) - over) * alpha[:, :, None]
+    return np.rint(mixed).astype(np.uint8)
+
+
+def composite(rng: np.random.Generator, library: Library, size: int, objects: int) -> Sample:
+    """One or two cut-outs over a photo. Of two, the one that is pointed at is in focus; unpointed, the near one."""
+    photo, _ = library[int(rng.integers(len(library)))]
+    photo = recolour(rng, warp(photo, view(rng, photo.shape, size, (0.5, 1.0)), size, cv2.BORDER_REFLECT_101))
+    if rng.random() < 0.5:
+        photo = cv2.GaussianBlur(photo, (0, 0), size / 256 * rng.uniform(0.5, 4.0))
+    defocus = layout(np.zeros((size, size), np.float32), rng, slanted=rng.random() < 0.3)
+    if objects == 1:
+        pixels, alpha = cut_out(rng, library, size, (0.35, 1.0))
+        photo = paste(photo, pixels, alpha)
+        point = subject_point(rng, alpha) if rng.random() < 0.5 else None
+        return Sample(photo, focus_hint((size, size), point), alpha, defocus, 1.0)
+    far_pixels, far_alpha = cut_out(rng, library, size, (0.25, 0.6))
+    near_pixels, near_alpha = cut_out(rng, library, size, (0.4, 0.9))
+    photo = paste(paste(photo, far_pixels, far_alpha), near_pixels, near_alpha)
+    far_alpha = far_alpha * (1.0 - near_alpha)
+    distance = np.float32(rng.uniform(0.4, 1.0))
+    focus_far = rng.random() < 0.45 and float((far_alpha > 0.9).mean()) > 0.01
+    alpha, other = (far_alpha, near_alpha) if focus_far else (near_alpha, far_alpha)
+    defocus = defocus + (distance - defocus) * other
+    point = subject_point(rng, alpha) if focus_far or rng.random() < 0.5 else None
+    return Sample(photo, focus_hint((size, size), point), alpha, defocus, 1.0)
+
+
+def plain(rng: np.random.Generator, library: Library, index: int, size: int, zoom: tuple[float, float]) -> Sample:
+    """A photo as it is, with its matte."""
+    photo, matte = library[index]
+    matrix = view(rng, photo.shape, size, zoom)
+    alpha = warp(matte, matrix, size, cv2.BORDER_REFLECT_101).astype(np.float32) / 255.0
+    photo = recolour(rng, warp(photo, matrix, size, cv2.BORDER_REFLECT_101))
+    point = subject_point(rng, alpha) if rng.random() < HINTED else None
+    weight = float((alpha > 0.5).mean() > EMPTY)
+    return Sample(photo, focus_hint((size, size), point), alpha, layout(alpha, rng), weight)
+
+
+def make_sample(library: Library, seed: int, number: int, size: int, fine: bool = False) -> Sample:
+    """Sample `number` of a run with `seed`, at (size, size). fine: for the octaves, mostly from the sharpest photos."""
+    rng = np.random.default_rng((seed, number))
+    chance = rng.random()
+    if fine and library.fine and rng.random() < FINE:
+        sample = plain(rng, library, library.fine[int(rng.integers(len(library.fine)))], size, (0.4, 1.0))
+    elif chance < TWO_OBJECTS:
+        sample = composite(rng, library, size, 2)
+    elif chance < TWO_OBJECTS + ONE_OBJECT:
+        sample = composite(rng, library, size, 1)
+    else:
+        zoom = (0.6, 1.0) if rng.random() < 0.6 else (0.97, 1.0)
+        sample = plain(rng, library, int(rng.integers(len(library))), size, zoom)
+    return dataclasses.replace(sample, photo=degrade(rng, sample.photo))

@@ -1,0 +1,65 @@
+"""What is trained when: a pure function of the step.
+
+As in the paper (section 3.2) levels join from 7 upwards, each starting from the one below, and sizes grow. Here every
+active level keeps its loss. Low resolution first pays: most steps of levels 7-3 are at 128 and 192 pixels.
+"""
+
+from dataclasses import dataclass
+
+WARM_UP_STEPS = 100
+DECAY_FROM = 0.6  # share of a stage kind's steps after which the learning rate falls linearly
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """One part of the schedule: up to share `until` of all steps, `batch` square pictures of `size` pixels.
+
+    lowest: the highest-resolution global level that is active. octaves: how many octaves above level 3 are trained, the
+    global levels frozen; 0 trains the global levels.
+    """
+
+    until: float
+    lowest: int
+    size: int
+    batch: int
+    octaves: int = 0
+
+
+STAGES = (
+    Stage(until=0.01, lowest=7, size=128, batch=32),
+    Stage(until=0.02, lowest=6, size=128, batch=32),
+    Stage(until=0.03, lowest=5, size=128, batch=32),
+    Stage(until=0.05, lowest=4, size=128, batch=32),
+    Stage(until=0.40, lowest=3, size=128, batch=32),
+    Stage(until=0.65, lowest=3, size=192, batch=24),
+    Stage(until=0.90, lowest=3, size=256, batch=16),
+    Stage(until=1.00, lowest=3, size=512, batch=4, octaves=3),
+)
+# Going on from a trained model: full size at once, the octaves at the end.
+WARM_STAGES = (Stage(until=0.80, lowest=3, size=256, batch=16), Stage(until=1.00, lowest=3, size=512, batch=4, octaves=3))
+# For trying things out: everything happens, at sizes that take seconds.
+TINY_STAGES = (
+    Stage(until=0.10, lowest=7, size=64, batch=8),
+    Stage(until=0.20, lowest=6, size=64, batch=8),
+    Stage(until=0.30, lowest=5, size=64, batch=8),
+    Stage(until=0.40, lowest=4, size=64, batch=8),
+    Stage(until=0.85, lowest=3, size=64, batch=8),
+    Stage(until=1.00, lowest=3, size=128, batch=4, octaves=2),
+)
+# A stage's square pictures are this much smaller for the global levels when the octaves are trained.
+OCTAVE_SHRINK = 2
+
+
+def stage_at(step: int, steps: int, stages: tuple[Stage, ...] = STAGES) -> Stage:
+    """The stage of `step` of `steps`."""
+    return next((stage for stage in stages if step < stage.until * steps), stages[-1])
+
+
+def learning_rate(step: int, steps: int, peak: float, stages: tuple[Stage, ...] = STAGES) -> float:
+    """Warm-up, constant, linear decay to a hundredth; once for the global levels and once for the octaves."""
+    split = next((round(stage.until * steps) for stage in reversed(stages) if not stage.octaves), 0)
+    first, last = (0, split) if step < split else (split, steps)
+    done = (step - first) / max(1, last - first)
+    warm_up = min(1.0, (step - first + 1) / min(WARM_UP_STEPS, max(1, (last - first) // 10)))
+    decay = min(1.0, (1.0 - done) / (1.0 - DECAY_FROM))
+    return peak * warm_up * max(0.01, decay)

@@ -1,0 +1,104 @@
+"""Go on from an exported model: its weights, with batch norm unfolded again."""
+
+import itertools
+from collections.abc import Iterator
+
+import numpy as np
+import onnx
+import torch
+from onnx import numpy_helper
+from torch import Tensor, nn
+
+from bokehcli.errors import ModelError
+from bokehcli.model import ModelCard
+from bokehcli.trainer.data import Maker
+from bokehcli.trainer.loop import Batch, collate, global_states, octave_states
+from bokehcli.trainer.network import LensNet, NetworkOptions
+
+CALIBRATION_BATCHES, CALIBRATION_BATCH, CALIBRATION_PX = 8, 16, 256
+HALF = ".half"
+
+
+def network_options(card: ModelCard) -> NetworkOptions:
+    """The network's options as the exporter wrote them into the card."""
+    try:
+        return NetworkOptions.restored(card.about["network"])
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ModelError(f"{card.folder}: the card does not say which network this is") from error
+
+
+def exported_weights(card: ModelCard) -> dict[str, Tensor]:
+    """All weights by their names in LensNet, float32."""
+    weights = {}
+    for role, prefix in (("global", ""), ("octave", "octave.")):
+        for tensor in onnx.load(str(card.path(role))).graph.initializer:
+            array = numpy_helper.to_array(tensor).astype(np.float32)
+            weights[prefix + tensor.name.removesuffix(HALF)] = torch.from_numpy(array)
+    return weights
+
+
+def convolutions(network: nn.Module) -> Iterator[tuple[str, nn.Conv2d, nn.BatchNorm2d | None]]:
+    """Every convolution by name, with the batch norm that follows it."""
+    following: dict[nn.Module, nn.BatchNorm2d] = {}
+    for module in network.modules():
+        if isinstance(module, nn.Sequential):
+            children = list(module)
+            for first, second in itertools.pairwise(children):
+                if isinstance(first, nn.Conv2d) and isinstance(second, nn.BatchNorm2d):
+                    following[first] = second
+    for name, module in network.named_modules():
+        if isinstance(module, nn.Conv2d):
+            yield name, module, following.get(module)
+
+
+@torch.no_grad()
+def load_exported(card: ModelCard, make: Maker, seed: int = 0) -> LensNet:
+    """The network of a model that `export_model` wrote, ready to be trained on.
+
+    Folding lost the statistics of batch norm. They are measured again on samples, and its scale and shift set so that
+    the network computes what it did. Raises ModelError if the files do not hold this network's weights.
+    """
+    network = LensNet(network_options(card)).eval()
+    weights = exported_weights(card)
+    norms: dict[nn.BatchNorm2d, list[Tensor]] = {}
+    for name, convolution, norm in convolutions(network):
+        bias = weights.get(f"{name}.bias")
+        try:
+            convolution.weight.copy_(weights[f"{name}.weight"])
+            if norm is not None and bias is not None:
+                norm.weight.fill_(1.0)
+                norm.bias.copy_(bias)
+                norm.running_mean.zero_()  # type: ignore[union-attr]
+                norm.running_var.fill_(1.0 - norm.eps)  # type: ignore[union-attr]
+                norms[norm] = []
+            elif convolution.bias is not None and bias is not None:
+                convolution.bias.copy_(bias)
+        except (KeyError, RuntimeError) as error:
+            raise ModelError(f"{card.folder}: the weights of {name} are not this network's") from error
+    measure(network, norms, make, seed)
+    for norm, outputs in norms.items():
+        mean = torch.stack([x[0] for x in outputs]).mean(0)
+        square = torch.stack([x[1] for x in outputs]).mean(0)
+        variance = (square - mean * mean).clamp(min=0.0)
+        norm.weight.copy_((variance + norm.eps).sqrt())
+        norm.bias.add_(mean)
+        norm.running_mean.copy_(mean)  # type: ignore[union-attr]
+        norm.running_var.copy_(variance)  # type: ignore[union-attr]
+    return network
+
+
+def measure(network: LensNet, norms: dict[nn.BatchNorm2d, list[Tensor]], make: Maker, seed: int) -> None:
+    """Collect mean and mean square per channel of what goes into every batch norm, over some batches of samples."""
+
+    def collect(norm: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        assert isinstance(norm, nn.BatchNorm2d)
+        norms[norm].append(torch.stack([inputs[0].mean((0, 2, 3)), inputs[0].square().mean((0, 2, 3))]))
+
+    hooks = [norm.register_forward_pre_hook(collect) for norm in norms]
+    for index in range(CALIBRATION_BATCHES):
+        numbers = range(index * CALIBRATION_BATCH, (index + 1) * CALIBRATION_BATCH)
+        batch: Batch = collate([make(seed, number, CALIBRATION_PX, False) for number in numbers])
+        state = global_states(network, batch, CALIBRATION_PX)[-1]
+        octave_states(network, batch, state, 1)
+    for hook in hooks:
+        hook.remove()
