@@ -98,8 +98,16 @@ def compose(photo: Image, alpha: Float, light: Float, gain: float) -> Image:
     background: Float = np.divide(light[:, :, :3], np.maximum(reached, optics.MIN_WEIGHT), dtype=np.float32)
     encoded = encode_light(compress(background, gain), photo.dtype)
     own = photo.astype(np.float32)
-    share = np.where(reached > optics.MIN_WEIGHT, 1.0 - alpha[:, :, None], np.float32(0.0))
-    return np.clip(np.rint(own + (encoded - own) * share), 0, top).astype(photo.dtype)
+    known = np.maximum(reached * np.float32(1.0 / optics.FADE_WEIGHT), source_weight(alpha)[:, :, None])
+    share = (1.0 - alpha[:, :, None]) * np.minimum(known, np.float32(1.0))
+    mixed: Image = np.clip(np.rint(own + (encoded - own) * share), 0, top).astype(photo.dtype)
+    return mixed
+
+
+def source_weight(alpha: Float) -> Float:
+    """How much of its light a pixel gives to the blur, [0, 1]; see optics.SOURCE_SLOPE."""
+    weight: Float = np.maximum(np.float32(0.0), np.float32(1.0) - np.float32(optics.SOURCE_SLOPE) * alpha)
+    return weight
 
 
 def encode_light(linear: Float, dtype: Any) -> Float:
@@ -169,7 +177,7 @@ class Scene:
     def carried(self, box: Box) -> Float:
         """(h, w, 4) of a box inside the picture: linear light with highlights lifted, times its weight, and the weight."""
         image = self.image[box.slices]
-        source = np.maximum(np.float32(0.0), np.float32(1.0) - np.float32(optics.SOURCE_SLOPE) * self.alpha[box.slices])
+        source = source_weight(self.alpha[box.slices])
         factor = source
         if self.gain > 0.0:
             factor = source * expansion_table(image.dtype.name, self.gain)[largest_channel(image)]

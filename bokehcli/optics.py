@@ -20,7 +20,9 @@ SUPERSAMPLING = 8
 # A pixel gives light to the blur by max(0, 1 - SOURCE_SLOPE x alpha). With the plain 1 - alpha the mixed pixels of an edge
 # of one pixel's width give 1/6 pixel of the subject's own light away, with this 1/96.
 SOURCE_SLOPE = 4.0
-# Where less light than this reaches a pixel there is nothing to divide by: the photo stays as it is.
+# Where less than this share of the light reaches a pixel that gives none itself, the background fades into the photo: deep
+# inside a wide unsure region there is nothing to divide by, and without a fade its border would show.
+FADE_WEIGHT = 0.1
 MIN_WEIGHT = 1e-4
 
 
@@ -69,6 +71,8 @@ def aperture_kernel(radius_px: float, blades: int = 0, cut: tuple[float, float] 
         inside &= (x - cut[0]) ** 2 + (y - cut[1]) ** 2 <= 1.0
     side = 2 * half + 1
     covered = inside.reshape(side, SUPERSAMPLING, side, SUPERSAMPLING).mean((1, 3))
+    if not covered.any():  # far below a pixel: no subsample lies inside, and nothing is blurred
+        covered[half, half] = 1.0
     kernel: Float = (covered / covered.sum()).astype(np.float32)
     kernel.setflags(write=False)
     return kernel

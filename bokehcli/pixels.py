@@ -13,6 +13,7 @@ Float = NDArray[np.float32]
 SRGB_KNEE_ENCODED = 0.04045
 SRGB_KNEE_LINEAR = 0.0031308
 HINT_SIGMA = 0.04  # of the long side
+MOST_CHANNELS = 4
 
 
 def to_unit(image: NDArray[Any]) -> Float:
@@ -41,12 +42,19 @@ def linear_to_srgb(image: Float) -> Float:
 
 def resize(image: NDArray[Any], size: tuple[int, int]) -> NDArray[Any]:
     """(H, W[, C]) -> (height, width[, C]): area average when shrinking, bilinear when enlarging; pixel centres aligned."""
-    height, width = size
-    if image.shape[:2] == (height, width):
+    reduced = min(size[0], image.shape[0]), min(size[1], image.shape[1])
+    return _resized(_resized(image, reduced, cv2.INTER_AREA), size, cv2.INTER_LINEAR)
+
+
+def _resized(image: NDArray[Any], size: tuple[int, int], interpolation: int) -> NDArray[Any]:
+    """cv2.resize for any number of channels: INTER_AREA takes at most four at a time."""
+    if image.shape[:2] == size:
         return image
-    shrinks = height < image.shape[0] or width < image.shape[1]
-    resized: NDArray[Any] = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
-    return resized.reshape(height, width, *image.shape[2:])
+    if image.ndim == 3 and image.shape[2] > MOST_CHANNELS:
+        parts = [image[:, :, first : first + MOST_CHANNELS] for first in range(0, image.shape[2], MOST_CHANNELS)]
+        return np.concatenate([_resized(np.ascontiguousarray(part), size, interpolation) for part in parts], axis=2)
+    resized: NDArray[Any] = cv2.resize(image, size[::-1], interpolation=interpolation)
+    return resized.reshape(*size, *image.shape[2:])
 
 
 def fit_long_side(size: tuple[int, int], long_side: int) -> tuple[int, int]:

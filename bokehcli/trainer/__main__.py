@@ -12,6 +12,7 @@ from types import FrameType
 
 from bokehcli.errors import BokehError, MissingDependency, UsageError
 from bokehcli.model import find_model
+from bokehcli.opencv import cv2
 from bokehcli.trainer.checkpoint import load_checkpoint, save_checkpoint
 from bokehcli.trainer.data import VALIDATION_PART, Library, Maker, find_items
 from bokehcli.trainer.loop import Record, State, TrainOptions, train
@@ -54,6 +55,7 @@ def parser() -> argparse.ArgumentParser:
     add("--from", dest="model", metavar="DIR", type=Path, help="go on from the weights of an exported model")
     add("--fresh", action="store_true", help="begin anew even if DIR holds a checkpoint")
     add("--long-side", type=int, default=0, help="of the picture the exported global network sees; 0 is the default")
+    add("--note", default="", help="what the model card is to say of the training data and its licence")
     add("--cache", type=float, default=4.0, help="GiB of decoded photos to keep in memory (%(default)s)")
     add("--save-every", type=float, default=3.0, help="minutes between checkpoints (%(default)s)")
     add("--preview-every", type=float, default=10.0, help="minutes between previews (%(default)s)")
@@ -149,12 +151,25 @@ def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
+def command_of(arguments: argparse.Namespace) -> str:
+    """The command line for the model card, without paths, which mean nothing elsewhere, and without the note."""
+    given = vars(arguments)
+    parts = ["bokeh", "train", "DATA", "--out", "DIR"]
+    for action in parser()._actions:
+        value = given.get(action.dest)
+        if action.option_strings and action.dest not in ("out", "note", "help") and value != action.default:
+            shown = [] if value is True else ["DIR" if isinstance(value, Path) else str(value)]
+            parts += [action.option_strings[0], *shown]
+    return shlex.join(parts)
+
+
 def run(arguments: argparse.Namespace) -> int:
     """Train until the schedule, the minutes or the user end it; save and export. Returns the exit status."""
     try:
         from bokehcli.trainer.export import LONG_SIDE, export_model
     except ImportError as error:
         raise MissingDependency("exporting needs the package onnx: pip install 'bokehcli[train]'") from error
+    cv2.setNumThreads(1)  # workers are forked: a thread pool would not survive that, and the cores belong to torch
     make = open_data(arguments)
     state = open_state(arguments, make)
     arguments.out.mkdir(parents=True, exist_ok=True)
@@ -179,7 +194,8 @@ def run(arguments: argparse.Namespace) -> int:
     about = {
         "network": dataclasses.asdict(state.options.network),
         "trained": {"steps": state.step, "of": state.options.steps, "seed": state.options.seed},
-        "command": shlex.join(["bokeh", "train", *sys.argv[1:]]),
+        "data": arguments.note or "not stated",
+        "command": command_of(arguments),
     }
     card = export_model(state.average, arguments.out, about, arguments.long_side or LONG_SIDE)
     say(f"step {state.step} of {state.options.steps}; model written to {card.folder}")

@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +60,6 @@ def load_checkpoint(path: Path, **changed: Any) -> State:
         state.optimiser.load_state_dict(held["optimiser"])
         state.step = held["step"]
         torch.set_rng_state(held["random"])
-    except (OSError, RuntimeError, KeyError, TypeError, ValueError) as error:
+    except (OSError, EOFError, pickle.UnpicklingError, RuntimeError, KeyError, TypeError, ValueError) as error:
         raise ModelError(f"{path}: not a checkpoint of this program ({str(error).splitlines()[0]})") from error
     return state

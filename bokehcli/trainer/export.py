@@ -86,6 +86,20 @@ def write_onnx(module: nn.Module, inputs: dict[str, Tensor], output: str, path: 
     onnx.save(model, str(path))
 
 
+# What goes in and comes out of the files, for the card.
+TENSORS = {
+    "global": {
+        "photo": "in, (1, 4, H, W) float32: sRGB-encoded RGB in [0, 1] and the focus hint in [0, 1]; H, W multiples of 64",
+        "state": "out, (1, 8, H/4, W/4) float32: logit of alpha, logit of defocus, six hidden channels",
+    },
+    "octave": {
+        "photo": "in, (1, 3, H, W) float32: sRGB-encoded RGB in [0, 1]",
+        "state": "in, (1, 8, H, W) float32: the state of half that size, upsampled bilinearly",
+        "refined": "out, (1, 8, H, W) float32: the state at this size",
+    },
+}
+
+
 def export_model(network: LensNet, folder: Path, about: dict[str, Any], long_side: int = LONG_SIDE) -> ModelCard:
     """Write global.onnx, octave.onnx and card.json into `folder`; returns the card as it was read back."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -96,6 +110,7 @@ def export_model(network: LensNet, folder: Path, about: dict[str, Any], long_sid
     octave = {"photo": photo[:, :3], "state": torch.rand(1, STATE, EXAMPLE_PX, EXAMPLE_PX)}
     write_onnx(network.octave, octave, "refined", folder / "octave.onnx")
     files = {"global": "global.onnx", "octave": "octave.onnx"}
+    sizes = {role: (folder / name).stat().st_size for role, name in files.items()}
     ModelCard(
         folder=folder,
         kind="lens",
@@ -109,6 +124,6 @@ def export_model(network: LensNet, folder: Path, about: dict[str, Any], long_sid
         gate_reach_px=GATE_REACH_PX,
         sure=SURE,
         opset=OPSET,
-        about=about,
+        about={"tensors": TENSORS, "bytes": sizes, **about},
     ).save()
     return find_model(folder)

@@ -56,5 +56,5 @@ def render(photo: Tensor, alpha: Tensor, defocus: Tensor, radius_px: float, high
     reached = mixed[:, 3:]
     background = mixed[:, :3] / reached.clamp(min=optics.MIN_WEIGHT)
     background = linear_to_srgb(scaled(background, -gain).clamp(0.0, 1.0))
-    background = torch.where(reached > optics.MIN_WEIGHT, background, photo)
-    return photo + (background - photo) * (1.0 - alpha)
+    known = torch.maximum(reached / optics.FADE_WEIGHT, source).clamp(max=1.0)
+    return photo + (background - photo) * (1.0 - alpha) * known

@@ -161,8 +161,8 @@ def loss_of(network: LensNet, batch: Batch, stage: Stage) -> Tensor:
     return torch.stack(losses).mean()
 
 
-def ignore_interrupts(_: int) -> None:
-    """A worker process leaves Ctrl-C to the process that writes the checkpoint."""
+def start_worker(_: int) -> None:
+    """A worker leaves Ctrl-C to the process that writes the checkpoint."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
@@ -176,7 +176,7 @@ def train(state: State, make: Maker) -> Iterator[Record]:
         batch_sampler=Numbers(options, state.step),
         collate_fn=collate,
         num_workers=options.workers,
-        worker_init_fn=ignore_interrupts,
+        worker_init_fn=start_worker,
         prefetch_factor=3 if options.workers else None,
     )
     for batch in loader:

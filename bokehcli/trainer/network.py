@@ -25,9 +25,9 @@ HIDDEN = 6
 STATE = 2 + HIDDEN
 LEVELS = (7, 6, 5, 4, 3)
 # Alpha is sure below SURE and above 1 - SURE; only where 4 a (1 - a) is above that does an octave change the state.
-SURE = 0.02
+SURE = 0.1
 GATE_FROM = 4.0 * SURE * (1.0 - SURE)
-GATE_FULL = 4.0 * GATE_FROM
+GATE_FULL = 0.5 * (1.0 + GATE_FROM)
 GATE_REACH_PX = 4
 
 

@@ -1,0 +1,292 @@
+"""The network at run time: tiles do not show, any shape of photo is taken, and torch gives the same."""
+
+import functools
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+import cv2
+import numpy as np
+import onnxruntime as ort
+import pytest
+from hypothesis import assume, example, given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from bokehcli import infer
+from bokehcli.errors import DeviceError, ModelError
+from bokehcli.infer import Network, context_box, open_network
+from bokehcli.model import ModelCard
+from bokehcli.options import Device, InferOptions
+from bokehcli.pixels import focus_hint
+from bokehcli.tiling import boxes_of
+
+ONE_THREAD = InferOptions(threads=1)
+LONG_SIDE = 128
+
+
+def tiny_lens_net() -> Any:
+    """A small untrained network whose alpha is sure in some places and unsure in others, and whose octaves do something."""
+    torch = pytest.importorskip("torch")
+    from bokehcli.trainer.network import LensNet, NetworkOptions
+
+    torch.set_num_threads(1)
+    torch.manual_seed(5)
+    net = LensNet(NetworkOptions(widths=(8, 8, 8, 8, 8), blocks=(1, 1, 1, 1, 1), octave=8)).eval()
+    with torch.no_grad():
+        for module in net.modules():
+            if isinstance(module, torch.nn.BatchNorm2d):  # so that folding it has something to fold
+                module.running_mean.uniform_(-0.1, 0.1)
+                module.running_var.uniform_(0.5, 1.5)
+        torch.nn.init.normal_(net.octave.head.weight, std=0.3)  # zero-initialised
+        torch.nn.init.normal_(net.octave.head.bias, std=0.3)
+        states = net.network(torch.cat((example_photo(torch), torch.zeros(1, 1, LONG_SIDE, LONG_SIDE)), 1))
+        alpha = states[-1][:, 0]
+        for head in net.network.head.values():
+            head.weight[0] *= 7.0 / alpha.std()
+            head.bias[0] *= 7.0 / alpha.std()
+        net.network.head["3"].bias[0] -= 7.0 * alpha.mean() / alpha.std()
+    return net
+
+
+def example_photo(torch: Any) -> Any:
+    photo = load(Path(__file__).parent / "photos" / "astronaut.jpg")
+    small = cv2.resize(photo, (LONG_SIDE, LONG_SIDE), interpolation=cv2.INTER_AREA)
+    return torch.from_numpy(small.astype(np.float32).transpose(2, 0, 1)[None] / 255)
+
+
+def load(path: Path) -> NDArray[np.uint8]:
+    return cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB)
+
+
+@pytest.fixture(scope="session")
+def net() -> Any:
+    return tiny_lens_net()
+
+
+@pytest.fixture(scope="session")
+def card(net: Any, tmp_path_factory: pytest.TempPathFactory) -> ModelCard:
+    pytest.importorskip("onnx")
+    from bokehcli.trainer.export import export_model
+
+    return export_model(net, tmp_path_factory.mktemp("tiny"), {"for": "tests"}, LONG_SIDE)
+
+
+@pytest.fixture(scope="session")
+def network(card: ModelCard) -> Network:
+    return open_network(card, ONE_THREAD)
+
+
+@pytest.fixture
+def small_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tiles that already come into play at the size of the test photos."""
+    monkeypatch.setattr(infer, "TILE_PX", 64)
+    monkeypatch.setattr(infer, "WHOLE_UP_TO_PX", 150)
+
+
+@dataclass
+class Recorded:
+    """A session that keeps what it was given."""
+
+    session: Any
+    feeds: list[dict[str, NDArray[np.float32]]] = field(default_factory=list)
+
+    def run(self, outputs: None, feed: dict[str, NDArray[np.float32]]) -> Any:
+        self.feeds.append(feed)
+        return self.session.run(outputs, feed)
+
+
+@dataclass
+class InTorch:
+    """A session that runs the torch module itself."""
+
+    module: Any
+
+    def run(self, _: None, feed: dict[str, NDArray[np.float32]]) -> Any:
+        import torch
+
+        with torch.no_grad():
+            return [self.module(*(torch.from_numpy(array) for array in feed.values())).numpy()]
+
+
+def recorded(network: Network) -> tuple[Network, Recorded, Recorded]:
+    lowest, octave = Recorded(network.lowest), Recorded(network.octave)
+    return Network(network.card, cast(ort.InferenceSession, lowest), cast(ort.InferenceSession, octave)), lowest, octave
+
+
+NAMES = pytest.mark.parametrize("name", ["astronaut", "chelsea", "coffee", "rocket"])
+
+
+@NAMES
+def test_tiled_is_bit_equal_to_untiled(network: Network, photos: Path, name: str, small_tiles: None) -> None:
+    image = load(photos / f"{name}.jpg")
+    tiled, whole = network.predict(image), network.predict(image, tiled=False)
+    # Measured: 0, as the tiles' context covers all that the octave looks at.
+    assert np.array_equal(tiled.alpha, whole.alpha)
+    assert np.array_equal(tiled.defocus, whole.defocus)
+
+
+def test_tiles_without_their_context_would_show(
+    network: Network, photos: Path, small_tiles: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = load(photos / "astronaut.jpg")
+    whole = network.predict(image, tiled=False)
+    monkeypatch.setattr(infer, "context_box", lambda tile, context_px, size: tile)
+    assert np.abs(network.predict(image).alpha - whole.alpha).max() > 0.01
+
+
+def test_only_tiles_near_an_unsure_edge_are_run(network: Network, small_tiles: None) -> None:
+    size = 320, 448
+    state = np.random.default_rng(1).normal(size=(*size, network.card.channels)).astype(np.float32)
+    state[:, :, 0] = np.where(np.arange(size[1]) < 200, 9.0, -9.0)
+    state[100:110, 198:205, 0] = 0.0  # well inside the tile of rows 64 to 128, columns 192 to 256
+    state[200, 62, 0] = 0.0  # two pixels from the next tile
+    picture = np.random.default_rng(2).integers(0, 256, (*size, 3), np.uint8)
+    watched, _, octave = recorded(network)
+    refined = watched.refine_tiles(picture, state)
+    assert len(octave.feeds) == 3
+    assert np.array_equal(refined, network.refine(picture, state))
+    assert not np.array_equal(refined, state)
+
+
+@NAMES
+def test_the_tests_see_sure_and_unsure_pixels(network: Network, photos: Path, name: str) -> None:
+    alpha = network.predict(load(photos / f"{name}.jpg")).alpha
+    for share in (alpha == 0.0, alpha == 1.0, (alpha > 0.0) & (alpha < 1.0)):
+        assert share.mean() > 0.05
+
+
+@given(st.integers(1, 700), st.integers(1, 700), st.integers(0, 30), st.integers(64, 256), st.integers(0, 10), st.booleans())
+def test_a_tile_has_its_context_or_ends_where_the_picture_ends(
+    height: int, width: int, context_px: int, tile_px: int, pick: int, last: bool
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(infer, "TILE_PX", tile_px)
+        tiles = list(boxes_of((height, width), tile_px))
+        tile = tiles[-1 if last else pick % len(tiles)]
+        box = context_box(tile, context_px, (height, width))
+    assert 0 <= box.top <= max(0, tile.top - context_px)
+    assert min(height, tile.bottom + context_px) <= box.bottom <= height
+    assert 0 <= box.left <= max(0, tile.left - context_px)
+    assert min(width, tile.right + context_px) <= box.right <= width
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(1, 300), st.integers(1, 300), st.sampled_from([np.uint8, np.uint16]))
+@example(1, 900, np.uint8)
+@example(900, 1, np.uint16)
+@example(3, 1400, np.uint8)
+@example(131, 257, np.uint16)
+def test_maps_have_the_photos_size_and_stay_in_range_at_any_shape(
+    network: Network, height: int, width: int, dtype: Any
+) -> None:
+    assume(max(height, width) >= LONG_SIDE / network.card.shrink)  # smaller ones: see the next test
+    image = np.random.default_rng(height * 1000 + width).integers(0, np.iinfo(dtype).max, (height, width, 3), dtype)
+    maps = network.predict(image, (0.3, 0.6))
+    for values in (maps.alpha, maps.defocus):
+        assert (values.shape, values.dtype) == ((height, width), np.float32)
+        assert values.min() >= 0.0  # and so no NaN
+        assert values.max() <= 1.0
+    assert 0.0 <= maps.subject_area <= 1.0
+
+
+@pytest.mark.parametrize("size", [(100, 90), (37, 53)])
+def test_a_photo_smaller_than_the_state_is_taken(card: ModelCard, net: Any, tmp_path: Path, size: tuple[int, int]) -> None:
+    from bokehcli.trainer.export import export_model
+
+    network = open_network(export_model(net, tmp_path, {}, 512), ONE_THREAD)  # its state has 128 px
+    assert network.predict(np.zeros((*size, 3), np.uint8)).alpha.shape == size
+
+
+def test_sixteen_bits_give_what_eight_bits_give(network: Network, photos: Path) -> None:
+    image = load(photos / "chelsea.jpg")
+    narrow, wide = network.predict(image), network.predict(image.astype(np.uint16) * 257)
+    assert np.abs(narrow.alpha - wide.alpha).max() < 0.05  # reduced photos are rounded to 8 or 16 bits
+    assert np.abs(narrow.alpha - wide.alpha).mean() < 1e-3
+
+
+def errors_against_torch(net: Any, network: Network, path: Path) -> tuple[float, float, float]:
+    """Largest and mean error of alpha, and largest of defocus."""
+    from bokehcli.trainer.export import Lowest
+
+    sessions = (cast(ort.InferenceSession, InTorch(module)) for module in (Lowest(net.network), net.octave))
+    image = load(path)
+    ours, torchs = network.predict(image), Network(network.card, *sessions).predict(image)
+    alpha, defocus = np.abs(ours.alpha - torchs.alpha), np.abs(ours.defocus - torchs.defocus)
+    return float(alpha.max()), float(alpha.mean()), float(defocus.max())
+
+
+def test_the_exported_network_is_the_one_in_torch(
+    net: Any, photos: Path, small_tiles: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from bokehcli.trainer import export
+
+    monkeypatch.setattr(export, "halve_weights", lambda model: model)
+    network = open_network(export.export_model(net, tmp_path, {}, LONG_SIDE), ONE_THREAD)
+    # Measured: 1.4e-5 on each of the photos.
+    assert max(errors_against_torch(net, network, photos / "rocket.jpg")) < 1e-4
+
+
+@NAMES
+def test_torch_computes_the_bundled_model_as_onnxruntime_does(
+    model: ModelCard, training_folder: Path, photos: Path, name: str
+) -> None:
+    from bokehcli.trainer.data import Library, find_items
+    from bokehcli.trainer.scenes import make_sample
+    from bokehcli.trainer.warm import load_exported
+
+    library = Library(find_items(training_folder), 256)
+    net = load_exported(model, functools.partial(make_sample, library)).eval()
+    # Measured: MEASURED at worst; the weights are the same half-precision ones.
+    assert max(errors_against_torch(net, open_network(model, ONE_THREAD), photos / f"{name}.jpg")) < 5e-3
+
+
+def test_the_focus_hint_reaches_the_network_by_its_fourth_channel_alone(network: Network, photos: Path) -> None:
+    image = load(photos / "coffee.jpg")
+    watched, lowest, _ = recorded(network)
+    without, left = watched.predict(image), watched.predict(image, (0.25, 0.5))
+    free, hinted = (feed["photo"][0] for feed in lowest.feeds)
+    assert np.array_equal(free[:3], hinted[:3])
+    assert not free[3].any()
+    assert np.array_equal(hinted[3], focus_hint(hinted.shape[1:], (0.25, 0.5)))
+    assert not np.array_equal(without.alpha, left.alpha)
+
+
+def test_the_global_network_sees_the_whole_photo_at_sides_it_can_take(network: Network) -> None:
+    watched, lowest, _ = recorded(network)
+    for height, width in ((10, 900), (900, 10), (333, 500), (1, 1)):
+        watched.predict(np.zeros((height, width, 3), np.uint8))
+    shapes = [feed["photo"].shape for feed in lowest.feeds]
+    assert shapes == [(1, 4, 64, 128), (1, 4, 128, 64), (1, 4, 64, 128), (1, 4, 128, 128)]
+
+
+@pytest.mark.parametrize("device", [Device.CUDA, Device.COREML, Device.DIRECTML, Device.OPENVINO])
+def test_a_device_that_is_not_there_is_an_error_not_the_cpu(
+    model: ModelCard, device: Device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ort, "get_available_providers", lambda: ["CPUExecutionProvider"])
+    with pytest.raises(DeviceError, match=f"{device.value}.*onnxruntime"):
+        open_network(model, InferOptions(device=device))
+
+
+def test_a_device_that_is_listed_but_does_not_work_is_an_error_not_the_cpu(
+    model: ModelCard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = ort.InferenceSession
+    monkeypatch.setattr(ort, "get_available_providers", lambda: ["CUDAExecutionProvider", "CPUExecutionProvider"])
+    monkeypatch.setattr(ort, "InferenceSession", lambda path, options, providers: real(path, options))  # falls back
+    with pytest.raises(DeviceError, match="cuda"):
+        open_network(model, InferOptions(device=Device.CUDA, threads=1))
+
+
+def test_a_file_that_is_no_network_is_a_model_error(tmp_path: Path, card: ModelCard) -> None:
+    for role in card.files:
+        (tmp_path / card.files[role]).write_bytes(b"not a network")
+    broken = ModelCard(**{**vars(card), "folder": tmp_path})
+    with pytest.raises(ModelError, match=r"global\.onnx"):
+        open_network(broken, ONE_THREAD)
+
+
+def test_the_bundled_model_finds_something_in_focus(model: ModelCard, photos: Path) -> None:
+    maps = open_network(model, ONE_THREAD).predict(load(photos / "astronaut.jpg"))
+    assert 0.05 < maps.subject_area < 0.95

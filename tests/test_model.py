@@ -1,0 +1,139 @@
+"""A model is used only if it is whole and understood, and what is wrong is said in one line that names the file."""
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bokehcli.errors import ModelError
+from bokehcli.model import CARD, ModelCard, file_hash, find_model
+
+
+def written(folder: Path, **changes: Any) -> ModelCard:
+    """A card saved beside two files; they need not be ONNX to be found and checked."""
+    folder.mkdir(exist_ok=True)
+    (folder / "global.onnx").write_bytes(b"the one")
+    (folder / "octave.onnx").write_bytes(b"the other")
+    fields: dict[str, Any] = {
+        "folder": folder, "kind": "lens", "files": {"global": "global.onnx", "octave": "octave.onnx"}, "sha256": {},
+        "long_side": 512, "multiple": 64, "shrink": 4, "channels": 8, "context_px": 8, "gate_reach_px": 4,
+        "sure": 0.02, "opset": 18, "about": {"licence": "none"},
+    }  # fmt: skip
+    card = ModelCard(**{**fields, **changes})
+    card.save()
+    return card
+
+
+def change(folder: Path, **changes: Any) -> None:
+    card = json.loads((folder / CARD).read_text("utf-8"))
+    (folder / CARD).write_text(json.dumps({**card, **changes}), "utf-8")
+
+
+def refused(path: Path) -> str:
+    with pytest.raises(ModelError) as caught:
+        find_model(path)
+    message = str(caught.value)
+    assert "\n" not in message
+    return message
+
+
+def test_a_saved_card_comes_back_as_it_was(tmp_path: Path) -> None:
+    card = written(tmp_path)
+    found = find_model(tmp_path)
+    assert found.sha256 == {"global": file_hash(tmp_path / "global.onnx"), "octave": file_hash(tmp_path / "octave.onnx")}
+    assert dataclasses.replace(found, sha256={}) == card
+
+
+@pytest.mark.parametrize("name", [".", CARD, "global.onnx", "octave.onnx"])
+def test_a_model_is_found_by_its_folder_its_card_or_a_file_of_it(tmp_path: Path, name: str) -> None:
+    written(tmp_path)
+    assert find_model(tmp_path / name).path("global").samefile(tmp_path / "global.onnx")
+
+
+def test_a_card_of_another_name_is_found_by_that_name(tmp_path: Path) -> None:
+    written(tmp_path)
+    (tmp_path / CARD).rename(tmp_path / "mine.json")
+    assert find_model(tmp_path / "mine.json").kind == "lens"
+
+
+def test_the_bundled_model_is_there_and_whole(model: ModelCard) -> None:
+    assert model.kind == "lens"
+    assert sum(model.path(role).stat().st_size for role in model.files) <= 20_000_000
+
+
+def test_an_absent_folder_is_named(tmp_path: Path) -> None:
+    assert str(tmp_path / "nowhere") in refused(tmp_path / "nowhere")
+
+
+def test_a_folder_without_a_card_is_not_a_model(tmp_path: Path) -> None:
+    message = refused(tmp_path)
+    assert str(tmp_path) in message
+    assert CARD in message
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe\x00", b"[]", b"null", b'"lens"'])
+def test_a_card_that_is_no_card_is_refused(tmp_path: Path, content: bytes) -> None:
+    written(tmp_path)
+    (tmp_path / CARD).write_bytes(content)
+    assert str(tmp_path / CARD) in refused(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"format": 2},
+        {"format": None},
+        {"kind": "rgb-of-tomorrow"},
+        {"long_side": 0},
+        {"multiple": "64"},
+        {"context_px": -1},
+        {"sure": 0.5},
+        {"files": {"global": "global.onnx"}},
+        {"files": {"global": "../global.onnx", "octave": "octave.onnx"}},
+        {"unheard": 1},
+    ],
+    ids=str,
+)
+def test_a_card_that_is_not_understood_is_refused(tmp_path: Path, changes: dict[str, Any]) -> None:
+    written(tmp_path)
+    change(tmp_path, **changes)
+    assert str(tmp_path / CARD) in refused(tmp_path)
+
+
+def test_an_incomplete_card_is_refused(tmp_path: Path) -> None:
+    written(tmp_path)
+    card = json.loads((tmp_path / CARD).read_text("utf-8"))
+    del card["shrink"]
+    (tmp_path / CARD).write_text(json.dumps(card), "utf-8")
+    assert "shrink" in refused(tmp_path)
+
+
+def test_an_absent_file_is_named(tmp_path: Path) -> None:
+    written(tmp_path)
+    (tmp_path / "octave.onnx").unlink()
+    assert str(tmp_path / "octave.onnx") in refused(tmp_path)
+
+
+@pytest.mark.parametrize("content", [b"the On", b"the one and more", b"the onf"], ids=["cut short", "longer", "a bit"])
+def test_a_damaged_file_is_named(tmp_path: Path, content: bytes) -> None:
+    written(tmp_path)
+    (tmp_path / "global.onnx").write_bytes(content)
+    assert str(tmp_path / "global.onnx") in refused(tmp_path)
+
+
+def test_a_file_without_a_hash_is_not_trusted(tmp_path: Path) -> None:
+    written(tmp_path)
+    change(tmp_path, sha256={"global": file_hash(tmp_path / "global.onnx")})
+    assert str(tmp_path / "octave.onnx") in refused(tmp_path)
+
+
+def test_the_digest_tells_models_apart(tmp_path: Path) -> None:
+    written(tmp_path / "a")
+    written(tmp_path / "same")
+    other = written(tmp_path / "other")
+    (tmp_path / "other" / "octave.onnx").write_bytes(b"better")
+    other.save()
+    digests = [find_model(tmp_path / name).digest() for name in ("a", "same", "other")]
+    assert digests[0] == digests[1] != digests[2]

@@ -1,0 +1,50 @@
+"""Tiles: every pixel once, at any size."""
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bokehcli.tiling import Box, boxes_of, clip, grow
+
+SIZES = st.tuples(st.integers(1, 90), st.integers(1, 90))
+TILES = st.integers(1, 100)
+
+
+@given(SIZES, TILES)
+def test_tiles_cover_every_pixel_once(size: tuple[int, int], tile_px: int) -> None:
+    covered = np.zeros(size, int)
+    for box in boxes_of(size, tile_px):
+        covered[box.slices] += 1
+    assert (covered == 1).all()
+
+
+@given(SIZES, TILES)
+def test_only_the_last_of_a_row_or_column_is_smaller(size: tuple[int, int], tile_px: int) -> None:
+    for box in boxes_of(size, tile_px):
+        assert box.height == tile_px or (box.height < tile_px and box.bottom == size[0])
+        assert box.width == tile_px or (box.width < tile_px and box.right == size[1])
+
+
+@given(SIZES, TILES)
+def test_stitching_the_tiles_gives_the_picture(size: tuple[int, int], tile_px: int) -> None:
+    image = np.random.default_rng(0).integers(0, 256, (*size, 3), np.uint8)
+    stitched = np.zeros_like(image)
+    for box in boxes_of((*size, 3), tile_px):
+        tile = image[box.slices]
+        assert tile.shape == (box.height, box.width, 3)
+        stitched[box.slices] = tile
+    assert np.array_equal(stitched, image)
+
+
+@given(SIZES, TILES, st.integers(0, 40))
+def test_a_grown_and_clipped_tile_holds_the_tile_and_stays_inside(size: tuple[int, int], tile_px: int, margin: int) -> None:
+    for box in boxes_of(size, tile_px):
+        wide = grow(box, margin)
+        assert (wide.height, wide.width) == (box.height + 2 * margin, box.width + 2 * margin)
+        inside = clip(wide, size)
+        assert 0 <= inside.top <= box.top < box.bottom <= inside.bottom <= size[0]
+        assert 0 <= inside.left <= box.left < box.right <= inside.right <= size[1]
+
+
+def test_growing_reaches_over_the_border() -> None:
+    assert grow(Box(0, 4, 2, 6), 3) == Box(-3, 7, -1, 9)

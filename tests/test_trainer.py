@@ -1,0 +1,376 @@
+"""Network, schedule, samples, losses, checkpoints, export and the command that joins them, on real photos."""
+
+import dataclasses
+import functools
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="training is optional")
+pytest.importorskip("onnx", reason="training is optional")
+
+from bokehcli.errors import ModelError, UsageError  # noqa: E402 (torch may be absent)
+from bokehcli.infer import open_network  # noqa: E402
+from bokehcli.trainer import schedule  # noqa: E402
+from bokehcli.trainer.checkpoint import load_checkpoint, save_checkpoint  # noqa: E402
+from bokehcli.trainer.data import FINE_PART, Item, Library, Maker, find_items  # noqa: E402
+from bokehcli.trainer.export import export_model  # noqa: E402
+from bokehcli.trainer.loop import State, TrainOptions, collate, global_states, octave_states, train  # noqa: E402
+from bokehcli.trainer.loss import level_loss, pair_loss  # noqa: E402
+from bokehcli.trainer.network import LEVELS, LensNet, NetworkOptions, OctaveNet, gate_of  # noqa: E402
+from bokehcli.trainer.pairs import Pairs  # noqa: E402
+from bokehcli.trainer.scenes import layout, make_sample  # noqa: E402
+from bokehcli.trainer.warm import load_exported  # noqa: E402
+
+torch.set_num_threads(1)  # the networks here are too small to share
+
+TINY = NetworkOptions(widths=(8, 12, 16, 24, 32), blocks=(1, 1, 1, 1, 1), octave=8)
+ONE_STAGE = (schedule.Stage(until=1.0, lowest=3, size=64, batch=8),)
+
+
+@pytest.fixture
+def library(training_folder: Path) -> Library:
+    return Library([Item(item.name, "train", item.read) for item in find_items(training_folder)], 256)
+
+
+@pytest.fixture
+def make(library: Library) -> Maker:
+    return functools.partial(make_sample, library)
+
+
+def options(**changed: Any) -> TrainOptions:
+    return dataclasses.replace(TrainOptions(steps=6, workers=0, network=TINY, stages=schedule.TINY_STAGES), **changed)
+
+
+def trained(state: State, make: Maker, steps: int = 10**9) -> list[float]:
+    losses = []
+    for record in train(state, make):
+        losses.append(record.loss)
+        if len(losses) == steps:
+            break
+    return losses
+
+
+def bokeh(*arguments: str | Path, **settings: Any) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "bokehcli", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, **settings)
+
+
+# the network
+
+
+def test_a_level_is_half_as_large_as_the_one_above() -> None:
+    states = LensNet(TINY).eval().network(torch.zeros(1, 4, 128, 192))
+    assert [tuple(s.shape[2:]) for s in states] == [(2, 3), (4, 6), (8, 12), (16, 24), (32, 48)]
+    assert len(states) == len(LEVELS)
+
+
+@pytest.mark.parametrize("lowest", LEVELS)
+def test_a_level_does_not_depend_on_those_above_it(lowest: int) -> None:
+    network, x = LensNet(TINY).eval().network, torch.rand(1, 4, 64, 64)
+    for part, whole in zip(network(x, lowest), network(x), strict=False):
+        torch.testing.assert_close(part, whole)
+
+
+def test_the_octave_net_changes_nothing_where_alpha_is_sure() -> None:
+    octave = OctaveNet(TINY).eval()
+    torch.nn.init.normal_(octave.head.weight)
+    state = torch.randn(1, 8, 64, 64)
+    state[:, 0] = 6.0
+    state[:, 0, :, 32] = 0.0  # unsure in one column
+    refined = octave(torch.rand(1, 3, 64, 64), state)
+    changed = (refined != state).any(1)[0]
+    assert changed[:, 28:37].all()
+    assert not changed[:, :28].any()
+    assert not changed[:, 37:].any()
+
+
+def test_the_gate_is_open_where_alpha_is_unsure() -> None:
+    assert gate_of(torch.zeros(1, 8, 9, 9)).min() == 1.0
+
+
+# the schedule
+
+
+def test_levels_join_from_7_upwards_and_sizes_grow() -> None:
+    stages = [schedule.stage_at(step, 1000) for step in range(1000)]
+    lowest, sizes = [s.lowest for s in stages], [s.size for s in stages]
+    assert lowest == sorted(lowest, reverse=True)
+    assert set(lowest) == set(LEVELS)
+    assert sizes == sorted(sizes)
+    assert [bool(s.octaves) for s in stages] == sorted(bool(s.octaves) for s in stages)
+
+
+@pytest.mark.parametrize("steps", [1, 7, 1000])
+def test_the_rate_warms_up_stays_below_its_peak_and_falls(steps: int) -> None:
+    rates = [schedule.learning_rate(step, steps, 1.0) for step in range(steps)]
+    assert all(0 < rate <= 1.0 for rate in rates)
+    if steps == 1000:
+        assert max(rates) == 1.0
+        assert rates[0] < 0.2
+        assert rates[899] < 0.05
+
+
+# samples
+
+
+def test_a_sample_is_a_pure_function_of_seed_and_number(library: Library) -> None:
+    for number in range(20):
+        first, again = (make_sample(library, 3, number, 64) for _ in range(2))
+        for name in ("photo", "hint", "alpha", "defocus"):
+            np.testing.assert_array_equal(getattr(first, name), getattr(again, name))
+    assert (make_sample(library, 4, 0, 64).photo != make_sample(library, 3, 0, 64).photo).any()
+
+
+def test_samples_are_in_range_and_a_hint_lies_on_what_is_in_focus(library: Library) -> None:
+    hinted = 0
+    for number in range(60):
+        sample = make_sample(library, 0, number, 64, number % 2 == 1)
+        assert sample.photo.shape == (64, 64, 3)
+        assert sample.photo.dtype == np.uint8
+        for image in (sample.hint, sample.alpha, sample.defocus):
+            assert image.shape == (64, 64)
+            assert image.dtype == np.float32
+            assert image.min() >= 0.0
+            assert image.max() <= 1.0
+        if sample.hint.any():
+            hinted += 1
+            assert sample.alpha.flat[int(sample.hint.argmax())] > 0.5
+    assert hinted > 5
+
+
+def test_the_ground_is_sharp_at_the_foot_of_a_standing_subject_and_blurs_away_from_it() -> None:
+    alpha = np.zeros((100, 100), np.float32)
+    alpha[20:80, 40:60] = 1.0
+    column = layout(alpha, np.random.default_rng(0))[:, 0]
+    assert column[79] < 0.02
+    assert (np.diff(column[:80]) <= 0).all()
+    assert (np.diff(column[79:]) >= 0).all()
+    assert column[0] == 1.0
+    cut = np.zeros_like(alpha)
+    cut[20:, 40:60] = 1.0
+    assert (layout(cut, np.random.default_rng(0)) == 1.0).all()
+
+
+def test_fine_photos_are_drawn_for_the_octaves(training_folder: Path) -> None:
+    items = find_items(training_folder)
+    library = Library([Item(items[0].name, FINE_PART, items[0].read), *items[1:]], 256)
+    assert library.fine == [0]
+    make_sample(library, 0, 0, 64, fine=True)
+
+
+def test_a_full_cache_changes_nothing(training_folder: Path) -> None:
+    items = find_items(training_folder)
+    some, none = Library(items, 128, 1 << 20), Library(items, 128, 0)
+    some.fill()
+    assert some.cache
+    for index in range(len(items)):
+        for cached, read in zip(some[index], none[index], strict=True):
+            np.testing.assert_array_equal(cached, read)
+    assert not none.cache
+
+
+def test_a_folder_without_mattes_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=str(tmp_path)):
+        find_items(tmp_path)
+
+
+# losses
+
+
+def test_the_right_maps_have_the_least_loss(library: Library) -> None:
+    batch = collate([make_sample(library, 0, number, 64) for number in range(8)])
+
+    def loss(alpha: Any, defocus: Any) -> float:
+        logits = torch.logit(torch.cat((alpha, defocus), 1), 1e-4)
+        return float(level_loss(logits, batch.photo, batch.alpha, batch.defocus, batch.weight))
+
+    right = loss(batch.alpha, batch.defocus)
+    assert right < 0.9 * loss(torch.roll(batch.alpha, 6, 3), batch.defocus)
+    assert right < 0.9 * loss(1 - batch.alpha, batch.defocus)
+    assert right < loss(batch.alpha, 1 - batch.defocus)
+
+
+def test_a_pair_teaches_the_maps_that_rendered_it(library: Library) -> None:
+    from bokehcli import optics
+    from bokehcli.trainer.lens import render
+
+    sample = make_sample(library, 0, 1, 64)
+    batch = collate([sample])
+    photo, alpha, defocus = batch.photo, batch.alpha, batch.defocus
+    target = render(photo, alpha, defocus, optics.radius_px(1.0, (64, 64)))
+    right = torch.logit(torch.cat((alpha, defocus), 1), 1e-5)
+    sharp = torch.full_like(right, 8.0)
+    assert float(pair_loss(right, photo, target)) < 0.1 * float(pair_loss(sharp, photo, target))
+
+
+# the loop, checkpoints, export
+
+
+def test_the_loss_falls_on_real_photos(make: Maker) -> None:
+    losses = trained(State(options(steps=60, stages=ONE_STAGE)), make)
+    assert np.mean(losses[-15:]) < 0.85 * np.mean(losses[:15])
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_resuming_equals_not_stopping(make: Maker, tmp_path: Path, workers: int) -> None:
+    undisturbed = State(options(workers=workers))
+    trained(undisturbed, make)
+    stopped = State(options(workers=workers))
+    trained(stopped, make, 3)
+    save_checkpoint(stopped, tmp_path / "a.ckpt")
+    resumed = load_checkpoint(tmp_path / "a.ckpt")
+    assert resumed.step == 3
+    assert resumed.options == stopped.options
+    trained(resumed, make)
+    assert resumed.step == undisturbed.step == 6
+    for mine, theirs in ((resumed.network, undisturbed.network), (resumed.average, undisturbed.average)):
+        for name, value in mine.state_dict().items():
+            assert torch.equal(value, theirs.state_dict()[name]), name
+
+
+def test_a_checkpoint_that_is_none_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.ckpt"
+    path.write_bytes(b"no")
+    with pytest.raises(ModelError, match=r"a\.ckpt"):
+        load_checkpoint(path)
+    save_checkpoint(State(options()), path)
+    path.write_bytes(path.read_bytes()[:-2000])
+    with pytest.raises(ModelError, match=r"a\.ckpt"):
+        load_checkpoint(path)
+
+
+def test_training_goes_on_from_an_exported_model_as_it_was(make: Maker, tmp_path: Path) -> None:
+    state = State(options(steps=8))
+    trained(state, make)
+    state.network.eval()
+    card = export_model(state.network, tmp_path, {"network": dataclasses.asdict(TINY)})
+    loaded = load_exported(card, make)
+    batch = collate([make(9, number, 128, False) for number in range(4)])
+    # half-precision weights and batch statistics of other samples: agreement, not identity
+    for training, tolerance in ((False, 0.01), (True, 0.6)):
+        loaded.train(training)
+        with torch.no_grad():
+            lowest, expected = (global_states(n, batch, 64)[-1] for n in (loaded, state.network))
+            assert (lowest - expected).abs().mean() < tolerance * expected.abs().mean()
+            finer, wanted = (octave_states(n, batch, lowest, 1)[-1] for n in (loaded, state.network))
+            assert (finer - wanted).abs().mean() < tolerance * wanted.abs().mean()
+
+
+def test_onnxruntime_computes_what_torch_does_on_a_real_photo(make: Maker, photos: Path, tmp_path: Path) -> None:
+    state = State(options(steps=8))
+    trained(state, make)
+    network = open_network(export_model(state.network, tmp_path, {}, long_side=256))
+    image = cv2.imread(str(photos / "astronaut.jpg"))[:256, :192, ::-1]
+    mine = network.global_state(image, (0.5, 0.5))
+    with torch.no_grad():
+        from bokehcli.pixels import focus_hint
+
+        x = np.dstack([image / np.float32(255), focus_hint((256, 192), (0.5, 0.5))]).transpose(2, 0, 1)[None]
+        theirs = state.network.eval().network(torch.from_numpy(np.ascontiguousarray(x, dtype=np.float32)))[-1]
+    difference = np.abs(mine - theirs[0].permute(1, 2, 0).numpy())
+    assert difference.max() < 2e-3  # of logits, with weights stored in half precision
+
+
+# pairs
+
+
+def write_pairs(folder: Path, photos: Path, count: int) -> None:
+    for name in ("original", "bokeh"):
+        (folder / name).mkdir(parents=True)
+    photo = cv2.resize(cv2.imread(str(photos / "chelsea.jpg")), (160, 120))
+    for index in range(count):
+        wide = np.roll(photo, 7 * index, axis=1)
+        cv2.imwrite(str(folder / "original" / f"{index}.jpg"), wide)
+        cv2.imwrite(str(folder / "bokeh" / f"{index}.jpg"), cv2.GaussianBlur(wide, (0, 0), 3))
+
+
+def test_pairs_are_the_same_view_of_both_photos(tmp_path: Path, photos: Path) -> None:
+    write_pairs(tmp_path, photos, 3)
+    pairs = Pairs(tmp_path)
+    for number in range(10):
+        sample = pairs.make(0, number, 64, False)
+        assert sample.target is not None
+        shown = cv2.GaussianBlur(sample.photo, (0, 0), 2).astype(float)
+        assert np.abs(shown - sample.target).mean() < 12
+        np.testing.assert_array_equal(sample.photo, pairs.make(0, number, 64, False).photo)
+
+
+def test_a_sample_of_pairs_is_chosen_by_the_seed(tmp_path: Path, photos: Path) -> None:
+    write_pairs(tmp_path, photos, 12)
+    chosen = [[w.name for w, _ in Pairs(tmp_path, 5, seed).paths] for seed in (0, 0, 1)]
+    assert chosen[0] == chosen[1] != chosen[2]
+    assert len(set(chosen[0])) == 5
+
+
+# the command
+
+
+def test_train_then_run_works_as_a_chain(training_folder: Path, photos: Path, tmp_path: Path) -> None:
+    model, out = tmp_path / "model", tmp_path / "out"
+    done = bokeh("train", training_folder, "--out", model, "--preset", "tiny", "--steps", "12", "--threads", "1")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == str(model)
+    assert "pictures/s" in done.stderr
+    assert list((model / "previews").glob("*.jpg"))
+    ran = bokeh("run", photos / "rocket.jpg", "--out", out, "--model", model, "--min-subject", "0")
+    assert ran.returncode == 0, ran.stderr
+    assert (out / "rocket.jpg").exists()
+    again = bokeh("train", training_folder, "--out", model, "--steps", "14", "--threads", "1")
+    assert again.returncode == 0, again.stderr
+    assert "from step 12" in again.stderr
+    warm = bokeh("train", training_folder, "--out", tmp_path / "warm", "--from", model, "--steps", "1")
+    assert warm.returncode == 0, warm.stderr
+    assert "from the weights" in warm.stderr
+
+
+def test_pairs_train_through_the_lens_alone(tmp_path: Path, photos: Path) -> None:
+    write_pairs(tmp_path / "pairs", photos, 4)
+    arguments = ("--preset", "tiny", "--steps", "8", "--sample", "3", "--threads", "1")
+    done = bokeh("train", tmp_path / "pairs", "--out", tmp_path / "model", *arguments)
+    assert done.returncode == 0, done.stderr
+    assert "3 pairs" in done.stderr
+
+
+def test_an_interrupt_leaves_a_checkpoint_and_a_model(training_folder: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "bokehcli", "train", str(training_folder), "--out", str(tmp_path / "model")]
+    command += ["--preset", "tiny", "--steps", "100000", "--threads", "1"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True) as child:
+        assert child.stderr is not None
+        for line in child.stderr:
+            if line.startswith("step"):
+                break
+        os.killpg(child.pid, signal.SIGINT)  # as a terminal does, to every process of the group
+        rest = child.stderr.read()
+    assert child.returncode == 130, rest
+    assert "Traceback" not in rest
+    assert load_checkpoint(tmp_path / "model" / "last.ckpt").step > 0
+    assert (tmp_path / "model" / "card.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [(["nowhere", "--out", "m"], "nowhere"), ([".", "--out", "m"], "mattes"), ([".", "--out", "m", "--from", "x"], "mattes")],
+)
+def test_misuse_is_one_line_and_status_2(tmp_path: Path, arguments: list[str], word: str) -> None:
+    done = bokeh("train", *arguments, cwd=tmp_path)
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 1
+    assert word in done.stderr
+
+
+def test_minutes_end_a_run_with_a_checkpoint(training_folder: Path, tmp_path: Path) -> None:
+    began = time.monotonic()
+    arguments = ("--preset", "tiny", "--steps", "1000000", "--minutes", "0.05", "--threads", "1")
+    done = bokeh("train", training_folder, "--out", tmp_path, *arguments)
+    assert done.returncode == 0, done.stderr
+    assert 0 < load_checkpoint(tmp_path / "last.ckpt").step < 1_000_000
+    assert time.monotonic() - began < 250
