@@ -1,0 +1,82 @@
+"""One JPEG end to end against OpenCV's own decoding and encoding of it, and where the time goes.
+
+python -m tests.bench.speed PHOTO [--megapixels 12] [--repeat 5] [--model DIR] [--strength S]
+"""
+
+import argparse
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from bokehcli.decode import decode_photo
+from bokehcli.encode import encode_image
+from bokehcli.infer import open_network
+from bokehcli.lens import render
+from bokehcli.metadata import attach_metadata
+from bokehcli.model import find_model
+from bokehcli.options import DecodeOptions, InferOptions, LensOptions
+from bokehcli.photo import Container
+from tests.bench.machine import machine
+
+
+def timed(times: dict[str, list[float]], stage: str, work: Callable[[], Any]) -> Any:
+    """Do the work and note how long it took."""
+    started = time.perf_counter()
+    result = work()
+    times.setdefault(stage, []).append(time.perf_counter() - started)
+    return result
+
+
+def main() -> None:
+    """Print the table: medians, the first round left out."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("photo", type=Path)
+    parser.add_argument("--megapixels", type=float, default=12.0, help="the photo is brought to; 0 leaves it")
+    parser.add_argument("--repeat", type=int, default=5)
+    parser.add_argument("--model", type=Path, default=None)
+    parser.add_argument("--threads", type=int, default=0)
+    parser.add_argument("--strength", type=float, default=LensOptions.strength)
+    arguments = parser.parse_args()
+    data, name = arguments.photo.read_bytes(), str(arguments.photo)
+    if arguments.megapixels:
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+        scale = (arguments.megapixels * 1e6 / (image.shape[0] * image.shape[1])) ** 0.5
+        image = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)
+        data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 90])[1].tobytes()
+    network = open_network(find_model(arguments.model), InferOptions(threads=arguments.threads))
+    options = LensOptions(strength=arguments.strength)
+    times: dict[str, list[float]] = {}
+    for _ in range(arguments.repeat + 1):
+        plain = timed(times, "OpenCV decode", lambda: cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR))
+        timed(times, "OpenCV encode", lambda plain=plain: cv2.imencode(".jpg", plain, [cv2.IMWRITE_JPEG_QUALITY, 90]))
+        photo = timed(times, "decode", lambda: decode_photo(data, name, DecodeOptions()))
+        maps = timed(times, "predict", lambda photo=photo: network.predict(photo.image))
+        result = timed(times, "render", lambda photo=photo, maps=maps: render(photo.image, maps.alpha, maps.defocus, options))
+        encoded = timed(
+            times,
+            "encode",
+            lambda photo=photo, result=result: encode_image(
+                result, None, Container.JPEG, quality=photo.quality, grey=False, name=name, subsampling=photo.subsampling
+            ),
+        )
+        timed(times, "metadata", lambda photo=photo, encoded=encoded: attach_metadata(encoded, Container.JPEG, photo))
+    middle = {stage: float(np.median(each[1:])) for stage, each in times.items()}
+    plain_s = middle.pop("OpenCV decode") + middle.pop("OpenCV encode")
+    whole_s = sum(middle.values())
+    height, width = photo.image.shape[:2]
+    print(f"{width} x {height}, {photo.megapixels:.1f} MP, {maps.subject_area:.0%} in focus, strength {options.strength:g}")
+    for stage, seconds in middle.items():
+        print(f"{stage:10} {seconds:7.3f} s  {seconds / whole_s:4.0%}")
+    print(f"{'all':10} {whole_s:7.3f} s  {photo.megapixels / whole_s:.1f} MP/s")
+    print(f"OpenCV's decode + encode alone {plain_s:.3f} s: ratio {whole_s / plain_s:.1f}")
+    print(machine())
+    print("repeat: python -m tests.bench.speed " + " ".join(sys.argv[1:]))
+
+
+if __name__ == "__main__":
+    main()
