@@ -47,7 +47,7 @@ class LensOptions:
     than white a clipped highlight is taken to have been.
     """
 
-    strength: float = 0.6
+    strength: float = 0.5
     blades: int = 0
     cat_eye: float = 0.0
     highlights: float = 0.5
