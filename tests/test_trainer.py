@@ -280,6 +280,20 @@ def test_onnxruntime_computes_what_torch_does_on_a_real_photo(make: Maker, photo
     assert difference.max() < 2e-3  # of logits, with weights stored in half precision
 
 
+def test_an_export_that_computes_something_else_is_refused(make: Maker, tmp_path: Path) -> None:
+    from bokehcli.trainer.export import parity
+
+    state = State(options(steps=8))
+    trained(state, make)
+    card = export_model(state.average, tmp_path, {})
+    batch = collate([make(5, number, 128, False) for number in range(2)])
+    assert parity(state.average, card, batch.photo, batch.hint) < 1e-3
+    with torch.no_grad():
+        state.average.octave.head.bias[0] += 1.0
+    with pytest.raises(ModelError, match="differ"):
+        parity(state.average, card, batch.photo, batch.hint)
+
+
 # pairs
 
 

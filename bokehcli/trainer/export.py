@@ -11,10 +11,13 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnxruntime
 import torch
 from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
+from torch.nn import functional as F
 
+from bokehcli.errors import ModelError
 from bokehcli.model import ModelCard, find_model
 from bokehcli.trainer.network import GATE_REACH_PX, MULTIPLE, STATE, STEM, SURE, GlobalNet, LensNet
 
@@ -84,6 +87,35 @@ def write_onnx(module: nn.Module, inputs: dict[str, Tensor], output: str, path: 
     model = halve_weights(onnx.load(str(path)))
     onnx.checker.check_model(model)
     onnx.save(model, str(path))
+
+
+PARITY = 0.02  # largest difference of alpha or defocus that weights in half precision may make
+
+
+@torch.no_grad()
+def parity(network: LensNet, card: ModelCard, photo: Tensor, hint: Tensor) -> float:
+    """Largest difference of alpha and defocus between torch and ONNX Runtime, over both files.
+
+    network: in eval mode. photo: (N, 3, H, W), hint: (N, 1, H, W), real samples in [0, 1], sides multiples of MULTIPLE.
+    Raises ModelError if it is more than PARITY.
+    """
+    x = torch.cat((photo, hint), 1)
+    state = network.network(x)[-1]
+    coarse = F.avg_pool2d(photo, STEM)
+    pairs = (
+        ("global", {"photo": x}, state),
+        ("octave", {"photo": coarse, "state": state}, network.octave(coarse, state)),
+    )
+    largest = 0.0
+    for role, inputs, expected in pairs:
+        session = onnxruntime.InferenceSession(str(card.path(role)), providers=["CPUExecutionProvider"])
+        feeds = {name: value.contiguous().numpy() for name, value in inputs.items()}
+        given = [session.run(None, {name: value[i : i + 1] for name, value in feeds.items()})[0] for i in range(len(photo))]
+        computed = torch.from_numpy(np.concatenate(given))
+        largest = max(largest, float((torch.sigmoid(computed[:, :2]) - torch.sigmoid(expected[:, :2])).abs().max()))
+    if largest > PARITY:
+        raise ModelError(f"{card.folder}: ONNX Runtime and torch differ by {largest:.3f} on the same photos")
+    return largest
 
 
 # What goes in and comes out of the files, for the card.
