@@ -154,11 +154,12 @@ def loss_of(network: LensNet, batch: Batch, stage: Stage) -> Tensor:
         states = octave_states(network, batch, lowest, stage.octaves)
     else:
         states = global_states(network, batch, stage.size, stage.lowest)
-    if batch.target is not None:
-        losses = [pair_loss(x, batch.photo, batch.target) for x in states]
-    else:
-        losses = [level_loss(x, batch.photo, batch.alpha, batch.defocus, batch.weight) for x in states]
-    return torch.stack(losses).mean()
+    with torch.autocast("cpu", enabled=False):  # linear light needs more than bfloat16's eight bits
+        if batch.target is not None:
+            losses = [pair_loss(x, batch.photo, batch.target) for x in states]
+        else:
+            losses = [level_loss(x, batch.photo, batch.alpha, batch.defocus, batch.weight) for x in states]
+        return torch.stack(losses).mean()
 
 
 def start_worker(_: int) -> None:

@@ -8,6 +8,10 @@ from bokehcli import optics
 from bokehcli.trainer.lens import render
 
 STRENGTH = 1.0  # of the lens through which the network is trained
+# The octaves are taught by a small blur, which shows an edge as well as a large one and costs a fiftieth; and, because the
+# same weights serve every octave, by rendering the smaller ones only.
+LARGEST_RADIUS_PX = 4.0
+RENDER_UP_TO_PX = 256
 SSIM_WINDOW = 7
 SSIM_C1, SSIM_C2 = 0.01**2, 0.03**2
 SSIM_FROM_PX = 24  # below this side a picture has no structure to compare
@@ -50,7 +54,7 @@ def picture_loss(rendered: Tensor, target: Tensor) -> Tensor:
 
 def rendered_loss(state: Tensor, photo: Tensor, alpha: Tensor, defocus: Tensor) -> Tensor:
     """`picture_loss` of the photo rendered with predicted and with true maps, all (N, ., h, w)."""
-    radius = optics.radius_px(STRENGTH, (photo.shape[2], photo.shape[3]))
+    radius = min(optics.radius_px(STRENGTH, (photo.shape[2], photo.shape[3])), LARGEST_RADIUS_PX)
     with torch.no_grad():
         target = render(photo, alpha, defocus, radius)
     rendered = render(photo, torch.sigmoid(state[:, :1]), torch.sigmoid(state[:, 1:2]), radius)
@@ -75,6 +79,6 @@ def level_loss(state: Tensor, photo: Tensor, alpha: Tensor, defocus: Tensor, wei
     alpha, defocus = (x if x.shape[2:] == state.shape[2:] else F.adaptive_avg_pool2d(x, size) for x in (alpha, defocus))
     state = state.float()
     loss = alpha_loss(state[:, :1], alpha) + 0.5 * defocus_loss(state[:, 1:2], defocus, alpha, weight)
-    if min(size) >= SSIM_FROM_PX:
+    if min(size) >= SSIM_FROM_PX and max(size) <= RENDER_UP_TO_PX:
         loss = loss + rendered_loss(state, F.adaptive_avg_pool2d(photo, size), alpha, defocus)
     return loss

@@ -32,11 +32,11 @@ STAGES = (
     Stage(until=0.05, lowest=4, size=128, batch=32),
     Stage(until=0.40, lowest=3, size=128, batch=32),
     Stage(until=0.65, lowest=3, size=192, batch=24),
-    Stage(until=0.90, lowest=3, size=256, batch=16),
+    Stage(until=0.95, lowest=3, size=256, batch=16),
     Stage(until=1.00, lowest=3, size=512, batch=4, octaves=3),
 )
 # Going on from a trained model: full size at once, the octaves at the end.
-WARM_STAGES = (Stage(until=0.80, lowest=3, size=256, batch=16), Stage(until=1.00, lowest=3, size=512, batch=4, octaves=3))
+WARM_STAGES = (Stage(until=0.90, lowest=3, size=256, batch=16), Stage(until=1.00, lowest=3, size=512, batch=4, octaves=3))
 # For trying things out: everything happens, at sizes that take seconds.
 TINY_STAGES = (
     Stage(until=0.10, lowest=7, size=64, batch=8),
