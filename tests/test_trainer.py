@@ -25,7 +25,7 @@ from bokehcli.trainer.data import FINE_PART, Item, Library, Maker, find_items  #
 from bokehcli.trainer.export import export_model  # noqa: E402
 from bokehcli.trainer.loop import State, TrainOptions, collate, global_states, octave_states, train  # noqa: E402
 from bokehcli.trainer.loss import level_loss, pair_loss  # noqa: E402
-from bokehcli.trainer.network import LEVELS, LensNet, NetworkOptions, OctaveNet, gate_of  # noqa: E402
+from bokehcli.trainer.network import LEVELS, LensNet, NetworkOptions, OctaveNet, decided, gate_of  # noqa: E402
 from bokehcli.trainer.pairs import Pairs  # noqa: E402
 from bokehcli.trainer.scenes import layout, make_sample  # noqa: E402
 from bokehcli.trainer.warm import load_exported  # noqa: E402
@@ -275,7 +275,7 @@ def test_onnxruntime_computes_what_torch_does_on_a_real_photo(make: Maker, photo
         from bokehcli.pixels import focus_hint
 
         x = np.dstack([image / np.float32(255), focus_hint((256, 192), (0.5, 0.5))]).transpose(2, 0, 1)[None]
-        theirs = state.network.eval().network(torch.from_numpy(np.ascontiguousarray(x, dtype=np.float32)))[-1]
+        theirs = decided(state.network.eval().network(torch.from_numpy(np.ascontiguousarray(x, dtype=np.float32)))[-1])
     difference = np.abs(mine - theirs[0].permute(1, 2, 0).numpy())
     assert difference.max() < 2e-3  # of logits, with weights stored in half precision
 

@@ -19,7 +19,7 @@ from torch.nn import functional as F
 
 from bokehcli.errors import ModelError
 from bokehcli.model import ModelCard, find_model
-from bokehcli.trainer.network import GATE_REACH_PX, MULTIPLE, STATE, STEM, SURE, GlobalNet, LensNet
+from bokehcli.trainer.network import GATE_REACH_PX, MULTIPLE, STATE, STEM, SURE, GlobalNet, LensNet, decided
 
 OPSET = 18
 LONG_SIDE = 512
@@ -28,14 +28,14 @@ EXAMPLE_PX = 128
 
 
 class Lowest(nn.Module):
-    """The global network with level 3's state as its only output."""
+    """The global network with level 3's state, decided, as its only output."""
 
     def __init__(self, network: GlobalNet) -> None:
         super().__init__()
         self.network = network
 
     def forward(self, photo: Tensor) -> Tensor:
-        return self.network(photo)[-1]  # type: ignore[no-any-return]
+        return decided(self.network(photo)[-1])
 
 
 def folded(network: nn.Module) -> nn.Module:
@@ -100,7 +100,7 @@ def parity(network: LensNet, card: ModelCard, photo: Tensor, hint: Tensor) -> fl
     Raises ModelError if it is more than PARITY.
     """
     x = torch.cat((photo, hint), 1)
-    state = network.network(x)[-1]
+    state = decided(network.network(x)[-1])
     coarse = F.avg_pool2d(photo, STEM)
     pairs = (
         ("global", {"photo": x}, state),

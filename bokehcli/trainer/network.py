@@ -24,6 +24,10 @@ MULTIPLE = 64  # level 7 runs at 1/64
 HIDDEN = 6
 STATE = 2 + HIDDEN
 LEVELS = (7, 6, 5, 4, 3)
+# Level 3's logit of alpha, trained to be a calibrated probability, is multiplied by this before it goes to the octaves: a
+# lens wants a decision, and half in focus looks like a ghost. On 80 validation photos at 256 px the mean absolute error
+# of alpha is 0.098 with 1, 0.079 with 2, 0.075 with 3; above that, edges lose their softness.
+DECISION = 2.5
 # Alpha is sure below SURE and above 1 - SURE; only where 4 a (1 - a) is above that does an octave change the state.
 SURE = 0.1
 GATE_FROM = 4.0 * SURE * (1.0 - SURE)
@@ -113,6 +117,11 @@ class GlobalNet(nn.Module):
                 logits = torch.cat((logits[:, :2] + below, logits[:, 2:]), 1)
             maps.append(logits)
         return maps
+
+
+def decided(state: Tensor) -> Tensor:
+    """Level 3's state, (N, STATE, h, w), as the octaves take it: the logit of alpha times DECISION."""
+    return torch.cat((state[:, :1] * DECISION, state[:, 1:]), 1)
 
 
 class OctaveNet(nn.Module):

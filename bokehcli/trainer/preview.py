@@ -13,7 +13,7 @@ from bokehcli.trainer.data import Image, Maker
 from bokehcli.trainer.lens import render
 from bokehcli.trainer.loop import Batch, collate, global_states
 from bokehcli.trainer.loss import STRENGTH
-from bokehcli.trainer.network import LensNet
+from bokehcli.trainer.network import LensNet, decided
 
 ROWS = 6
 SIZE_PX = 256
@@ -29,7 +29,7 @@ def preview_batch(make: Maker, seed: int) -> Batch:
 def write_preview(network: LensNet, batch: Batch, path: Path) -> None:
     """Write a JPEG of the batch: photo | target | rendered | alpha, a row each. `network` must be in eval mode."""
     size = batch.photo.shape[2:]
-    state = global_states(network, batch, SIZE_PX)[-1].float()
+    state = decided(global_states(network, batch, SIZE_PX)[-1]).float()
     maps = torch.sigmoid(torch.nn.functional.interpolate(state[:, :2], size=size, mode="bilinear"))
     radius = optics.radius_px(STRENGTH, (size[0], size[1]))
     target = batch.target

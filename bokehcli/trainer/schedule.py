@@ -36,7 +36,7 @@ STAGES = (
     Stage(until=1.00, lowest=3, size=512, batch=4, octaves=3),
 )
 # Going on from a trained model: full size at once, the octaves at the end.
-WARM_STAGES = (Stage(until=0.90, lowest=3, size=256, batch=16), Stage(until=1.00, lowest=3, size=512, batch=4, octaves=3))
+WARM_STAGES = (Stage(until=0.75, lowest=3, size=384, batch=8), Stage(until=1.00, lowest=3, size=512, batch=4, octaves=3))
 # For trying things out: everything happens, at sizes that take seconds.
 TINY_STAGES = (
     Stage(until=0.10, lowest=7, size=64, batch=8),

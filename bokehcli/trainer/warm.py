@@ -13,7 +13,7 @@ from bokehcli.errors import ModelError
 from bokehcli.model import ModelCard
 from bokehcli.trainer.data import Maker
 from bokehcli.trainer.loop import Batch, collate, global_states, octave_states
-from bokehcli.trainer.network import LensNet, NetworkOptions
+from bokehcli.trainer.network import LensNet, NetworkOptions, decided
 
 CALIBRATION_BATCHES, CALIBRATION_BATCH, CALIBRATION_PX = 8, 16, 256
 HALF = ".half"
@@ -98,7 +98,7 @@ def measure(network: LensNet, norms: dict[nn.BatchNorm2d, list[Tensor]], make: M
     for index in range(CALIBRATION_BATCHES):
         numbers = range(index * CALIBRATION_BATCH, (index + 1) * CALIBRATION_BATCH)
         batch: Batch = collate([make(seed, number, CALIBRATION_PX, False) for number in numbers])
-        state = global_states(network, batch, CALIBRATION_PX)[-1]
+        state = decided(global_states(network, batch, CALIBRATION_PX)[-1])
         octave_states(network, batch, state, 1)
     for hook in hooks:
         hook.remove()
