@@ -10,12 +10,13 @@ from numpy.typing import NDArray
 from bokehcli.errors import DeviceError, ModelError
 from bokehcli.model import ModelCard
 from bokehcli.options import Device, InferOptions
-from bokehcli.pixels import fit_long_side, focus_hint, resize, round_up, to_unit
+from bokehcli.pixels import enlarged_box, fit_long_side, focus_hint, resize, round_up, to_unit
 from bokehcli.tiling import Box, boxes_of
 
 Image = NDArray[Any]
 Float = NDArray[np.float32]
 
+MAPS = 2  # the first channels of a state: logits of alpha and defocus
 TILE_PX = 256  # of an octave; its context comes on top
 WHOLE_UP_TO_PX = 1024  # octaves up to this long side run over the whole picture
 PROVIDERS = {
@@ -90,11 +91,10 @@ class Network:
         sizes = self.octave_sizes(native, max(state.shape[:2]))
         pictures = pyramid(image, sizes)
         for size, picture in zip(sizes, pictures, strict=True):
-            state = resize(state, size)
             if max(size) <= WHOLE_UP_TO_PX or not tiled:
-                state = self.refine(picture, state)
+                state = self.refine(picture, resize(state, size))
             else:
-                state = self.refine_tiles(picture, state)
+                state = self.refine_tiles(picture, state, MAPS if size == native else self.card.channels)
         if not sizes:
             state = resize(state, native)
         return self.maps(state)
@@ -134,17 +134,22 @@ class Network:
         refined = self.octave.run(None, {"photo": photo, "state": stacked})[0]
         return np.ascontiguousarray(refined[0].transpose(1, 2, 0))
 
-    def refine_tiles(self, picture: Image, state: Float) -> Float:
-        """`refine`, but only where alpha is unsure: elsewhere the network passes the state on as it is."""
-        size = state.shape[:2]
-        unsure = self.unsure(state[:, :, 0])
-        refined = state.copy()
+    def refine_tiles(self, picture: Image, state: Float, channels: int) -> Float:
+        """`refine`, but only where alpha is unsure: elsewhere the network passes the upsampled state on as it is.
+
+        picture: (H, W, 3). state: (h, w, channels) of the octave below. Returns the first `channels` of (H, W, channels): at
+        the photo's own size nobody asks for the hidden ones.
+        """
+        size = picture.shape[0], picture.shape[1]
+        refined = resize(np.ascontiguousarray(state[:, :, :channels]), size)
+        unsure = self.unsure(refined[:, :, 0])
         for tile in boxes_of(size, TILE_PX):
             box = context_box(tile, self.card.context_px, size)
             if not unsure[reach_slices(tile, self.card.gate_reach_px)].any():
                 continue
             inner = slice(tile.top - box.top, tile.bottom - box.top), slice(tile.left - box.left, tile.right - box.left)
-            refined[tile.slices] = self.refine(picture[box.slices], state[box.slices])[inner]
+            finer = self.refine(picture[box.slices], enlarged_box(state, size, box))
+            refined[tile.slices] = finer[inner][:, :, :channels]
         return refined
 
     def unsure(self, logit: Float) -> NDArray[np.bool_]:

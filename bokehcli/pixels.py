@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bokehcli.opencv import cv2
+from bokehcli.tiling import Box
 
 Float = NDArray[np.float32]
 
@@ -55,6 +56,27 @@ def _resized(image: NDArray[Any], size: tuple[int, int], interpolation: int) -> 
         return np.concatenate([_resized(np.ascontiguousarray(part), size, interpolation) for part in parts], axis=2)
     resized: NDArray[Any] = cv2.resize(image, size[::-1], interpolation=interpolation)
     return resized.reshape(*size, *image.shape[2:])
+
+
+def enlarged_box(image: Float, size: tuple[int, int], box: Box) -> Float:
+    """`resize(image, size)[box.slices]` without making the rest; only for enlarging. image: (h, w, C) float32."""
+    (above, below, down), (before, after, across) = (
+        _neighbours(image.shape[axis], size[axis], first, last)
+        for axis, first, last in ((0, box.top, box.bottom), (1, box.left, box.right))
+    )
+    columns = slice(before[0], after[-1] + 1)
+    rows = image[above][:, columns]
+    rows += (image[below][:, columns] - rows) * down[:, None, None]
+    left: Float = rows[:, before - columns.start]
+    left += (rows[:, after - columns.start] - left) * across[None, :, None]
+    return left
+
+
+def _neighbours(length: int, enlarged: int, first: int, last: int) -> tuple[NDArray[Any], NDArray[Any], Float]:
+    """For the enlarged pixels first to last: the two source pixels around each centre, and the share of the second."""
+    centre = np.clip((np.arange(first, last) + 0.5) * (length / enlarged) - 0.5, 0.0, length - 1.0)
+    low = np.floor(centre).astype(np.intp)
+    return low, np.minimum(low + 1, length - 1), (centre - low).astype(np.float32)
 
 
 def fit_long_side(size: tuple[int, int], long_side: int) -> tuple[int, int]:

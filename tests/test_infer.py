@@ -28,7 +28,7 @@ LONG_SIDE = 128
 def tiny_lens_net() -> Any:
     """A small untrained network whose alpha is sure in some places and unsure in others, and whose octaves do something."""
     torch = pytest.importorskip("torch")
-    from bokehcli.trainer.network import LensNet, NetworkOptions
+    from bokehcli.trainer.network import DECISION, LensNet, NetworkOptions
 
     torch.set_num_threads(1)
     torch.manual_seed(5)
@@ -42,10 +42,11 @@ def tiny_lens_net() -> Any:
         torch.nn.init.normal_(net.octave.head.bias, std=0.3)
         states = net.network(torch.cat((example_photo(torch), torch.zeros(1, 1, LONG_SIDE, LONG_SIDE)), 1))
         alpha = states[-1][:, 0]
+        spread = 7.0 / DECISION  # of the logits that reach the octaves: 7
         for head in net.network.head.values():
-            head.weight[0] *= 7.0 / alpha.std()
-            head.bias[0] *= 7.0 / alpha.std()
-        net.network.head["3"].bias[0] -= 7.0 * alpha.mean() / alpha.std()
+            head.weight[0] *= spread / alpha.std()
+            head.bias[0] *= spread / alpha.std()
+        net.network.head["3"].bias[0] -= spread * alpha.mean() / alpha.std()
     return net
 
 
@@ -118,12 +119,13 @@ NAMES = pytest.mark.parametrize("name", ["astronaut", "chelsea", "coffee", "rock
 
 
 @NAMES
-def test_tiled_is_bit_equal_to_untiled(network: Network, photos: Path, name: str, small_tiles: None) -> None:
+def test_tiles_do_not_show(network: Network, photos: Path, name: str, small_tiles: None) -> None:
     image = load(photos / f"{name}.jpg")
     tiled, whole = network.predict(image), network.predict(image, tiled=False)
-    # Measured: 0, as the tiles' context covers all that the octave looks at.
-    assert np.array_equal(tiled.alpha, whole.alpha)
-    assert np.array_equal(tiled.defocus, whole.defocus)
+    # The tiles' context covers all that the octave looks at; what is left is the rounding of two ways to interpolate.
+    # Measured: 6e-7 at most.
+    assert np.abs(tiled.alpha - whole.alpha).max() < 1e-5
+    assert np.abs(tiled.defocus - whole.defocus).max() < 1e-5
 
 
 def test_tiles_without_their_context_would_show(
@@ -143,9 +145,9 @@ def test_only_tiles_near_an_unsure_edge_are_run(network: Network, small_tiles: N
     state[200, 62, 0] = 0.0  # two pixels from the next tile
     picture = np.random.default_rng(2).integers(0, 256, (*size, 3), np.uint8)
     watched, _, octave = recorded(network)
-    refined = watched.refine_tiles(picture, state)
+    refined = watched.refine_tiles(picture, state, network.card.channels)
     assert len(octave.feeds) == 3
-    assert np.array_equal(refined, network.refine(picture, state))
+    np.testing.assert_allclose(refined, network.refine(picture, state), atol=1e-4)
     assert not np.array_equal(refined, state)
 
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from skimage.color import rgb2xyz
 
 from bokehcli import pixels
+from bokehcli.tiling import Box
 
 DTYPES = pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 SIDES = st.integers(1, 70)
@@ -145,3 +146,19 @@ def test_the_hint_is_as_large_as_its_share_of_the_long_side() -> None:
     assert hint[50, 200] == pytest.approx(1.0)
     for value in (hint[50, 200 + one_sigma], hint[50 - one_sigma, 200]):
         assert value == pytest.approx(np.exp(-0.5), abs=0.01)
+
+
+@given(
+    size=st.tuples(st.integers(1, 40), st.integers(1, 40)),
+    growth=st.tuples(st.integers(0, 40), st.integers(0, 40)),
+    corner=st.tuples(st.floats(0, 1), st.floats(0, 1)),
+)
+def test_an_enlarged_box_is_that_part_of_the_enlarged_picture(
+    size: tuple[int, int], growth: tuple[int, int], corner: tuple[float, float]
+) -> None:
+    image = np.random.default_rng(0).normal(size=(*size, 3)).astype(np.float32)
+    enlarged = size[0] + growth[0], size[1] + growth[1]
+    top, left = int(corner[0] * (enlarged[0] - 1)), int(corner[1] * (enlarged[1] - 1))
+    box = Box(top, min(top + 9, enlarged[0]), left, min(left + 9, enlarged[1]))
+    whole = pixels.resize(image, enlarged)
+    np.testing.assert_allclose(pixels.enlarged_box(image, enlarged, box), whole[box.slices], atol=2e-5)
