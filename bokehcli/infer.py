@@ -142,6 +142,8 @@ class Network:
         """
         size = picture.shape[0], picture.shape[1]
         refined = resize(np.ascontiguousarray(state[:, :, :channels]), size)
+        if np.may_share_memory(refined, state):
+            refined = refined.copy()
         unsure = self.unsure(refined[:, :, 0])
         for tile in boxes_of(size, TILE_PX):
             box = context_box(tile, self.card.context_px, size)
