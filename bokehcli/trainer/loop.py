@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, Dataset
 from bokehcli.trainer.data import Maker, Sample
 from bokehcli.trainer.loss import level_loss, pair_loss
 from bokehcli.trainer.network import LensNet, NetworkOptions, decided, upsample
-from bokehcli.trainer.schedule import OCTAVE_SHRINK, STAGES, Stage, learning_rate, stage_at
+from bokehcli.trainer.schedule import STAGES, Stage, learning_rate, stage_at
 
 AVERAGE_DECAY = 0.999
 CLIP_NORM = 1.0
@@ -150,7 +150,7 @@ def loss_of(network: LensNet, batch: Batch, stage: Stage) -> Tensor:
     if stage.octaves:
         network.network.eval()
         with torch.no_grad():
-            lowest = decided(global_states(network, batch, stage.size // OCTAVE_SHRINK)[-1])
+            lowest = decided(global_states(network, batch, stage.size)[-1])
         states = octave_states(network, batch, lowest, stage.octaves)
     else:
         states = global_states(network, batch, stage.size, stage.lowest)

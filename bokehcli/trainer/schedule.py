@@ -33,10 +33,10 @@ STAGES = (
     Stage(until=0.40, lowest=3, size=128, batch=32),
     Stage(until=0.65, lowest=3, size=192, batch=24),
     Stage(until=0.95, lowest=3, size=256, batch=16),
-    Stage(until=1.00, lowest=3, size=512, batch=4, octaves=3),
+    Stage(until=1.00, lowest=3, size=512, batch=4, octaves=2),
 )
 # Going on from a trained model: full size at once, the octaves at the end.
-WARM_STAGES = (Stage(until=0.75, lowest=3, size=384, batch=8), Stage(until=1.00, lowest=3, size=512, batch=4, octaves=3))
+WARM_STAGES = (Stage(until=0.75, lowest=3, size=384, batch=8), Stage(until=1.00, lowest=3, size=512, batch=4, octaves=2))
 # For trying things out: everything happens, at sizes that take seconds.
 TINY_STAGES = (
     Stage(until=0.10, lowest=7, size=64, batch=8),
@@ -46,8 +46,6 @@ TINY_STAGES = (
     Stage(until=0.85, lowest=3, size=64, batch=8),
     Stage(until=1.00, lowest=3, size=128, batch=4, octaves=2),
 )
-# A stage's square pictures are this much smaller for the global levels when the octaves are trained.
-OCTAVE_SHRINK = 2
 
 
 def stage_at(step: int, steps: int, stages: tuple[Stage, ...] = STAGES) -> Stage:
