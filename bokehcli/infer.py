@@ -108,7 +108,7 @@ class Network:
     def global_state(self, image: Image, focus: tuple[float, float] | None) -> Float:
         """(h, w, channels) float32 state of level 3 for the whole photo.
 
-        The photo is stretched, by less than a tenth at the card's usual sizes, to sides that are multiples of the card's.
+        The photo is stretched to sides that are multiples of the card's: at 512 pixels and 3:2 by 6 %.
         """
         card = self.card
         size = fit_long_side((image.shape[0], image.shape[1]), card.long_side)
