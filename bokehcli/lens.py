@@ -24,10 +24,6 @@ Image = NDArray[Any]
 Float = NDArray[np.float32]
 
 TILE_PX = 512
-# A blur of this radius or more is rendered at half the size, of twice that radius at a quarter: the kernel then spans at
-# least 16 reduced pixels.
-REDUCE_FROM_PX = 16.0
-LARGEST_REDUCTION = 4
 CAT_EYE_CELLS = 8  # along the long side; the aperture's shape is interpolated between their corners
 CAT_EYE_CUT = 1.0  # how far, in radii, the second disc has moved at the picture's corner with cat-eye 1
 LEVELS_8BIT = 4096  # entries of the encoding table for 8-bit results, on a square-root scale
@@ -218,9 +214,7 @@ class Scene:
 
     def blurred(self, tile: Box, radius_px: float) -> Float:
         """(h, w, 4): the light of a tile seen through an aperture of that radius."""
-        reduction = 1
-        while reduction < LARGEST_REDUCTION and radius_px / reduction >= REDUCE_FROM_PX:
-            reduction *= 2
+        reduction = optics.reduction_of(radius_px)
         # one reduced pixel more on each side, for the interpolation between reduced pixels
         margin = 0 if reduction == 1 else 1
         inner = grow(Box(*(-(-edge // reduction) for edge in tile)), margin)

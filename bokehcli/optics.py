@@ -17,6 +17,10 @@ MIN_RADIUS_PX = 0.6
 HIGHLIGHT_KNEE = 0.6920
 HIGHLIGHT_RANGE = 32.0
 SUPERSAMPLING = 8
+# A blur of this radius or more is rendered at half the size, of twice that radius at a quarter: the kernel then spans at
+# least 16 reduced pixels.
+REDUCE_FROM_PX = 16.0
+LARGEST_REDUCTION = 4
 # A pixel gives light to the blur by max(0, 1 - SOURCE_SLOPE x alpha). With the plain 1 - alpha the mixed pixels of an edge
 # of one pixel's width give 1/6 pixel of the subject's own light away, with this 1/96.
 SOURCE_SLOPE = 4.0
@@ -37,6 +41,14 @@ def octave_radii_px(largest_px: float) -> list[float]:
     while radii[-1] / 2.0 >= MIN_RADIUS_PX:
         radii.append(radii[-1] / 2.0)
     return radii[::-1]
+
+
+def reduction_of(radius_px: float) -> int:
+    """How many times smaller the picture is on which a blur of that radius is rendered: 1, 2 or 4."""
+    reduction = 1
+    while reduction < LARGEST_REDUCTION and radius_px / reduction >= REDUCE_FROM_PX:
+        reduction *= 2
+    return reduction
 
 
 def highlight_gain(highlights: float) -> float:

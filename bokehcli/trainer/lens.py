@@ -1,4 +1,4 @@
-"""The lens of `bokehcli.lens` as a differentiable torch layer: the same maths, every radius at full size."""
+"""The lens of `bokehcli.lens` as a differentiable torch layer: the same maths, over the whole picture at once."""
 
 import torch
 from torch import Tensor
@@ -34,6 +34,22 @@ def layer_weights(circle_px: Tensor, radii: list[float]) -> list[Tensor]:
     return [(1.0 - (position - layer).abs()).clamp(min=0.0) for layer in range(len(radii) + 1)]
 
 
+def blurred(light: Tensor, radius_px: float) -> Tensor:
+    """(N, 4, H, W) seen through a round aperture; large ones at half or quarter size, what lies beyond the border is 0."""
+    reduction = optics.reduction_of(radius_px)
+    kernel = torch.from_numpy(optics.aperture_kernel(radius_px / reduction).copy()).to(light)
+    # one reduced pixel more on each side, for the interpolation between reduced pixels
+    reach, margin = kernel.shape[0] // 2, min(reduction - 1, 1)
+    height, width = light.shape[2:]
+    if reduction > 1:
+        light = F.avg_pool2d(F.pad(light, (0, -width % reduction, 0, -height % reduction)), reduction)
+    light = F.conv2d(light, kernel.expand(4, 1, -1, -1), padding=reach + margin, groups=4)
+    if reduction > 1:
+        light = F.interpolate(light, scale_factor=float(reduction), mode="bilinear", align_corners=False)
+    first = margin * reduction
+    return light[:, :, first : first + height, first : first + width]
+
+
 def render(photo: Tensor, alpha: Tensor, defocus: Tensor, radius_px: float, highlights: float = 0.5) -> Tensor:
     """Render everything that is not in focus.
 
@@ -50,9 +66,7 @@ def render(photo: Tensor, alpha: Tensor, defocus: Tensor, radius_px: float, high
     sharp, *weights = layer_weights(defocus * radius_px, radii)
     mixed = carried * sharp
     for radius, share in zip(radii, weights, strict=True):
-        kernel = torch.from_numpy(optics.aperture_kernel(radius).copy()).to(carried)
-        half = kernel.shape[0] // 2
-        mixed = mixed + share * F.conv2d(carried, kernel.expand(4, 1, -1, -1), padding=half, groups=4)
+        mixed = mixed + share * blurred(carried, radius)
     reached = mixed[:, 3:]
     background = mixed[:, :3] / reached.clamp(min=optics.MIN_WEIGHT)
     background = linear_to_srgb(scaled(background, -gain).clamp(0.0, 1.0))
