@@ -53,6 +53,7 @@ def parser() -> argparse.ArgumentParser:
     add("--minutes", type=float, default=0.0, help="stop with a checkpoint after that long; 0 is never")
     add("--sample", type=int, default=0, help="train on that many pairs, chosen by the seed; 0 is all")
     add("--from", dest="model", metavar="DIR", type=Path, help="go on from the weights of an exported model")
+    add("--blocks", type=counts, metavar="N,N,N,N,N", help="residual blocks of levels 3 to 7; with --from as many or more")
     add("--fresh", action="store_true", help="begin anew even if DIR holds a checkpoint")
     add("--long-side", type=int, default=0, help="of the picture the exported global network sees; 0 is the default")
     add("--note", default="", help="what the model card is to say of the training data and its licence")
@@ -60,6 +61,11 @@ def parser() -> argparse.ArgumentParser:
     add("--save-every", type=float, default=3.0, help="minutes between checkpoints (%(default)s)")
     add("--preview-every", type=float, default=10.0, help="minutes between previews (%(default)s)")
     return result
+
+
+def counts(text: str) -> tuple[int, ...]:
+    """'1,2,3' as numbers. Raises ValueError, which argparse reports."""
+    return tuple(int(part) for part in text.split(","))
 
 
 def open_data(arguments: argparse.Namespace) -> Maker:
@@ -91,16 +97,26 @@ def open_state(arguments: argparse.Namespace, make: Maker) -> State:
         return state
     network, stages = PRESETS[arguments.preset]
     if arguments.model is None:
-        return State(TrainOptions(network=network, stages=stages, **given))
+        return State(TrainOptions(network=with_blocks(network, arguments.blocks), stages=stages, **given))
     from bokehcli.trainer.warm import load_exported, network_options
 
     card = find_model(arguments.model)
-    state = State(TrainOptions(network=network_options(card), stages=WARM_STAGES, **given))
-    loaded = load_exported(card, make, arguments.seed).state_dict()
+    network = with_blocks(network_options(card), arguments.blocks)
+    state = State(TrainOptions(network=network, stages=WARM_STAGES, **given))
+    loaded = load_exported(card, make, arguments.seed, network).state_dict()
     state.network.load_state_dict(loaded)
     state.average.load_state_dict(loaded)
     say(f"going on from the weights of {card.folder}")
     return state
+
+
+def with_blocks(network: NetworkOptions, blocks: tuple[int, ...] | None) -> NetworkOptions:
+    """The options with other counts of blocks, if any are given. Raises UsageError."""
+    if blocks is None:
+        return network
+    if len(blocks) != len(network.blocks) or min(blocks) < 1:
+        raise UsageError(f"--blocks: {len(network.blocks)} counts of at least 1 are needed")
+    return dataclasses.replace(network, blocks=blocks)
 
 
 class Stop:
@@ -158,7 +174,8 @@ def command_of(arguments: argparse.Namespace) -> str:
     for action in parser()._actions:
         value = given.get(action.dest)
         if action.option_strings and action.dest not in ("out", "note", "help") and value != action.default:
-            shown = [] if value is True else ["DIR" if isinstance(value, Path) else str(value)]
+            text = ",".join(map(str, value)) if isinstance(value, tuple) else "DIR" if isinstance(value, Path) else str(value)
+            shown = [] if value is True else [text]
             parts += [action.option_strings[0], *shown]
     return shlex.join(parts)
 

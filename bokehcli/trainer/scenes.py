@@ -17,7 +17,7 @@ from bokehcli.trainer.data import Library, Sample
 Image = NDArray[Any]
 Float = NDArray[np.float32]
 
-TWO_OBJECTS, ONE_OBJECT = 0.18, 0.30  # shares of composites; the rest are photos as they are
+TWO_OBJECTS, ONE_OBJECT = 0.12, 0.13  # shares of composites; the rest are photos as they are
 HINTED = 0.25  # of the photos with one subject
 EMPTY = 0.005  # a matte below this share of the picture has no subject
 FINE = 0.6  # share of samples for the octaves that are drawn from the photos with the finest edges

@@ -35,8 +35,8 @@ STAGES = (
     Stage(until=0.95, lowest=3, size=256, batch=16),
     Stage(until=1.00, lowest=3, size=512, batch=4, octaves=2),
 )
-# Going on from a trained model: full size at once, the octaves at the end.
-WARM_STAGES = (Stage(until=0.75, lowest=3, size=384, batch=8), Stage(until=1.00, lowest=3, size=512, batch=4, octaves=2))
+# Going on from a trained model.
+WARM_STAGES = (Stage(until=0.55, lowest=3, size=256, batch=16), Stage(until=1.00, lowest=3, size=384, batch=8))
 # For trying things out: everything happens, at sizes that take seconds.
 TINY_STAGES = (
     Stage(until=0.10, lowest=7, size=64, batch=8),
