@@ -54,10 +54,9 @@ def encode_image(
     return data
 
 
-def encode_map(values: NDArray[np.float32]) -> bytes:
-    """Encode a map as an 8-bit grey PNG. values: (H, W), [0, 1], clipped; NaN is 0. Raises EncodeError."""
-    grey = np.rint(np.clip(np.nan_to_num(values), 0, 1) * 255).astype(np.uint8)
-    return _encode(grey, Container.PNG, [], "map")
+def encode_map(values: NDArray[np.uint8]) -> bytes:
+    """Encode a map (H, W) as a grey PNG. Raises EncodeError."""
+    return _encode(values, Container.PNG, [], "map")
 
 
 def encoding_losses(photo: Photo, container: Container) -> tuple[str, ...]:

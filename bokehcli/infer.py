@@ -10,15 +10,17 @@ from numpy.typing import NDArray
 from bokehcli.errors import DeviceError, ModelError
 from bokehcli.model import ModelCard
 from bokehcli.options import Device, InferOptions
-from bokehcli.pixels import enlarged_box, fit_long_side, focus_hint, resize, round_up, to_unit
-from bokehcli.tiling import Box, boxes_of
+from bokehcli.pixels import fit_long_side, focus_hint, halved, resize, to_unit
+from bokehcli.pyramid import Level, base_state, inner_box, level_sizes, octave_count, uneven_tiles
+from bokehcli.tiling import Box
 
 Image = NDArray[Any]
 Float = NDArray[np.float32]
 
-MAPS = 2  # the first channels of a state: logits of alpha and defocus
-TILE_PX = 256  # of an octave; its context comes on top
-WHOLE_UP_TO_PX = 1024  # octaves up to this long side run over the whole picture
+TILE_PX = 32  # of the state under an octave; context comes on top
+TILES_AT_ONCE = 32
+WHOLE_UP_TO_PX = 512  # octaves up to this long side run over the whole picture
+FULL = 65535  # alpha of the octaves below the photo's own size, 16 bits
 PROVIDERS = {
     Device.CPU: "CPUExecutionProvider",
     Device.CUDA: "CUDAExecutionProvider",
@@ -36,15 +38,19 @@ PACKAGES = {
 
 @dataclass(frozen=True)
 class Maps:
-    """alpha, defocus: (H, W) float32 in [0, 1], at the photo's size: share in focus, relative circle of confusion."""
+    """What is in focus, and how far out of focus the rest is.
 
-    alpha: Float
+    alpha: (H, W) uint8 at the photo's size, 0 background to 255 in focus. defocus: (h, w) float32 in [0, 1], circle of
+    confusion relative to the largest one, at the size of the global state; it covers the whole photo.
+    """
+
+    alpha: NDArray[np.uint8]
     defocus: Float
 
     @property
     def subject_area(self) -> float:
         """Share of the pixels that are mostly in focus."""
-        return float((self.alpha > 0.5).mean())
+        return float(np.count_nonzero(self.alpha > 127) / self.alpha.size)
 
 
 def open_session(card: ModelCard, role: str, options: InferOptions) -> ort.InferenceSession:
@@ -81,32 +87,37 @@ class Network:
         self.octave = octave
 
     def predict(self, image: Image, focus: tuple[float, float] | None = None, tiled: bool = True) -> Maps:
-        """Maps of a photo at its own size.
+        """Maps of a photo.
 
         image: (H, W, 3) uint8 or uint16, upright RGB. focus: (x, y) as shares of width and height, None to choose by
         itself. tiled: False runs the large octaves over the whole picture, which gives the same and takes longer.
         """
         native = image.shape[0], image.shape[1]
         state = self.global_state(image, focus)
-        sizes = self.octave_sizes(native, max(state.shape[:2]))
-        pictures = pyramid(image, sizes)
-        for size, picture in zip(sizes, pictures, strict=True):
-            if max(size) <= WHOLE_UP_TO_PX or not tiled:
-                state = self.refine(picture, resize(state, size))
+        octaves = octave_count(native, max(state.shape[1:]))
+        sizes = level_sizes(native, octaves)
+        level = Level(sizes[0], dense=base_state(state, native, octaves))
+        alpha = self.alpha_of(level.state(Box(0, sizes[0][0], 0, sizes[0][1])), FULL if octaves else 255)
+        for number, picture in enumerate(pyramid(image, octaves), start=1):
+            top = 255 if number == octaves else FULL
+            if max(sizes[number]) <= WHOLE_UP_TO_PX or not tiled:
+                assert level.dense is not None
+                level = Level(sizes[number], dense=self.refine(picture, level.dense))
+                assert level.dense is not None
+                alpha = self.alpha_of(level.dense, top)
             else:
-                state = self.refine_tiles(picture, state, MAPS if size == native else self.card.channels)
-        if not sizes:
-            state = resize(state, native)
-        return self.maps(state)
+                level, alpha = self.refine_tiles(picture, level, alpha, top)
+        return Maps(alpha, sigmoid(state[1]))
 
-    def maps(self, state: Float) -> Maps:
-        """Maps from the logits of a state at native size; what is sure becomes exactly 0 or 1."""
-        sure = np.float32(self.card.sure)
-        alpha = np.clip((sigmoid(state[:, :, 0]) - sure) / (1.0 - 2.0 * sure), 0.0, 1.0)
-        return Maps(alpha.astype(np.float32, copy=False), sigmoid(state[:, :, 1]))
+    def alpha_of(self, state: Float, top: int) -> Image:
+        """(h, w) uint8 or uint16, 0 to `top`, from a state; what is sure becomes exactly 0 or `top`."""
+        sure = self.card.sure
+        alpha: Float = (sigmoid(state[0]) - np.float32(sure)) * np.float32(top / (1.0 - 2.0 * sure))
+        rounded: Image = np.rint(np.clip(alpha, 0.0, top)).astype(np.uint8 if top == 255 else np.uint16)
+        return rounded
 
     def global_state(self, image: Image, focus: tuple[float, float] | None) -> Float:
-        """(h, w, channels) float32 state of level 3 for the whole photo.
+        """(channels, h, w) float32 state of level 3 for the whole photo.
 
         The photo is stretched to sides that are multiples of the card's: at 512 pixels and 3:2 by 6 %.
         """
@@ -116,75 +127,69 @@ class Network:
         photo = to_unit(resize(image, (height, width)))
         hint = focus_hint((height, width), focus)
         stacked = np.concatenate((photo, hint[:, :, None]), axis=2).transpose(2, 0, 1)[None]
-        state = self.lowest.run(None, {"photo": np.ascontiguousarray(stacked)})[0]
-        return np.ascontiguousarray(state[0].transpose(1, 2, 0))
-
-    def octave_sizes(self, native: tuple[int, int], state_px: int) -> list[tuple[int, int]]:
-        """Sizes of the octaves: the long side doubles from the global state's, the last one is the photo's own."""
-        sizes = []
-        while state_px < max(native):
-            state_px *= 2
-            sizes.append(native if state_px >= max(native) else fit_long_side(native, state_px))
-        return sizes
+        state: Float = self.lowest.run(None, {"photo": np.ascontiguousarray(stacked)})[0][0]
+        return state
 
     def refine(self, picture: Image, state: Float) -> Float:
-        """One run of the octave network: picture (h, w, 3) integer, state (h, w, channels) upsampled -> refined state."""
-        photo = np.ascontiguousarray(to_unit(picture).transpose(2, 0, 1)[None])
-        stacked = np.ascontiguousarray(state.transpose(2, 0, 1)[None])
-        refined = self.octave.run(None, {"photo": photo, "state": stacked})[0]
-        return np.ascontiguousarray(refined[0].transpose(1, 2, 0))
+        """One run of the octave network over a whole picture (H, W, 3): state (C, h, w) of the half size -> (C, H, W)."""
+        height, width = picture.shape[:2]
+        down, right = 2 * state.shape[1] - height, 2 * state.shape[2] - width
+        photo = to_unit(np.pad(picture, ((0, down), (0, right), (0, 0)), mode="edge")).transpose(2, 0, 1)[None]
+        refined = self.octave.run(None, {"photo": np.ascontiguousarray(photo), "state": np.ascontiguousarray(state[None])})[0]
+        return refined[0, :, :height, :width]  # type: ignore[no-any-return]
 
-    def refine_tiles(self, picture: Image, state: Float, channels: int) -> Float:
-        """`refine`, but only where alpha is unsure: elsewhere the network passes the upsampled state on as it is.
-
-        picture: (H, W, 3). state: (h, w, channels) of the octave below. Returns the first `channels` of (H, W, channels): at
-        the photo's own size nobody asks for the hidden ones.
-        """
+    def refine_tiles(self, picture: Image, below: Level, alpha: Image, top: int) -> tuple[Level, Image]:
+        """`refine` and `alpha_of`, but only where alpha (h, w) uint16 varies: elsewhere the network changes nothing."""
         size = picture.shape[0], picture.shape[1]
-        refined = resize(np.ascontiguousarray(state[:, :, :channels]), size)
-        if np.may_share_memory(refined, state):
-            refined = refined.copy()
-        unsure = self.unsure(refined[:, :, 0])
-        for tile in boxes_of(size, TILE_PX):
-            box = context_box(tile, self.card.context_px, size)
-            if not unsure[reach_slices(tile, self.card.gate_reach_px)].any():
-                continue
-            inner = slice(tile.top - box.top, tile.bottom - box.top), slice(tile.left - box.left, tile.right - box.left)
-            finer = self.refine(picture[box.slices], enlarged_box(state, size, box))
-            refined[tile.slices] = finer[inner][:, :, :channels]
-        return refined
-
-    def unsure(self, logit: Float) -> NDArray[np.bool_]:
-        """Where alpha is neither background nor subject for sure; (h, w)."""
-        edge = np.float32(np.log((1.0 - self.card.sure) / self.card.sure))
-        return np.abs(logit) < edge
-
-
-def reach_slices(tile: Box, reach: int) -> tuple[slice, slice]:
-    """Index of a tile with `reach` pixels more on every side, as far as the picture goes."""
-    return slice(max(0, tile.top - reach), tile.bottom + reach), slice(max(0, tile.left - reach), tile.right + reach)
+        level = Level(size, below, tile_px=2 * TILE_PX)
+        finer = enlarged(alpha, size, top)
+        least = int(self.card.gate_from * FULL) - 1
+        tiles = uneven_tiles(alpha, TILE_PX, self.card.gate_px, least)
+        side = TILE_PX + 2 * self.card.context_px
+        for first in range(0, len(tiles), TILES_AT_ONCE):
+            some = tiles[first : first + TILES_AT_ONCE]
+            boxes = [tile_box(tile, below.size) for tile in some]
+            around = [inner_box(box, self.card.context_px, side, below.size) for box in boxes]
+            photos = np.stack([piece(picture, box) for box in around])
+            states = np.stack([below.state(box) for box in around])
+            refined = self.octave.run(None, {"photo": to_unit(photos).transpose(0, 3, 1, 2).copy(), "state": states})[0]
+            for tile, box, outer, state in zip(some, boxes, around, refined, strict=True):
+                rows, columns = 2 * (box.top - outer.top), 2 * (box.left - outer.left)
+                own = Box(2 * box.top, min(2 * box.bottom, size[0]), 2 * box.left, min(2 * box.right, size[1]))
+                inner = state[:, rows : rows + own.height, columns : columns + own.width]
+                finer[own.slices] = self.alpha_of(inner, top)
+                if top == FULL:
+                    level.tiles[tile] = inner.copy()
+        return level, finer
 
 
-def context_box(tile: Box, context_px: int, size: tuple[int, ...]) -> Box:
-    """A tile with context, always TILE_PX + 2 contexts wide and high unless the picture is smaller.
-
-    At the picture's border the box moves inwards, so that the border of box and picture coincide and the convolutions
-    pad the same way in both.
-    """
-    side = round_up(TILE_PX + 2 * context_px, 4)
-    edges = []
-    for start, length in ((tile.top, size[0]), (tile.left, size[1])):
-        first = max(0, min(start - context_px, length - side))
-        edges += [first, min(length, first + side)]
-    return Box(*edges)
+def tile_box(tile: tuple[int, int], size: tuple[int, int]) -> Box:
+    """The box of a tile, by row and column, in a level of that size."""
+    top, left = tile[0] * TILE_PX, tile[1] * TILE_PX
+    return Box(top, min(top + TILE_PX, size[0]), left, min(left + TILE_PX, size[1]))
 
 
-def pyramid(image: Image, sizes: list[tuple[int, int]]) -> list[Image]:
-    """The photo at each of `sizes`, ascending; each is made from the next larger one."""
+def piece(picture: Image, box: Box) -> Image:
+    """(2h, 2w, 3) of a picture under a box of the level of half its size; an odd last row or column is repeated."""
+    part = picture[2 * box.top : 2 * box.bottom, 2 * box.left : 2 * box.right]
+    down, right = 2 * box.height - part.shape[0], 2 * box.width - part.shape[1]
+    return np.pad(part, ((0, down), (0, right), (0, 0)), mode="edge") if down or right else part
+
+
+def enlarged(alpha: Image, size: tuple[int, int], top: int) -> Image:
+    """Alpha (h, w) uint16 at twice its size, cut to `size`, as 0 to `top`."""
+    height, width = alpha.shape
+    if top == 255:
+        alpha = np.rint(alpha * np.float32(255 / FULL)).astype(np.uint8)
+    return np.ascontiguousarray(resize(alpha, (2 * height, 2 * width))[: size[0], : size[1]])
+
+
+def pyramid(image: Image, octaves: int) -> list[Image]:
+    """The photo at the size of every octave, ascending; each is the half of the next larger one."""
     pictures: list[Image] = []
-    for size in reversed(sizes):
-        image = resize(image, size)
+    for _ in range(octaves):
         pictures.append(image)
+        image = halved(image) if len(pictures) < octaves else image
     return pictures[::-1]
 
 

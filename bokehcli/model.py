@@ -9,7 +9,7 @@ from typing import Any
 from bokehcli.errors import ModelError
 
 CARD = "card.json"
-FORMAT = 1
+FORMAT = 2
 KINDS = ("lens",)
 
 
@@ -19,8 +19,10 @@ class ModelCard:
 
     kind: `lens` gives alpha and defocus. files: role -> file name (`global` and `octave` for a lens model). sha256: role
     -> hash of the file. long_side: of the picture the global network sees, pixels. multiple: its sides are multiples of
-    that. shrink: the global state is this much smaller. context_px: how far an octave's result looks around itself.
-    sure: alpha below it is background, above 1 - sure subject. about: everything else, for people.
+    that. shrink: the global state is this much smaller. channels: of a state. context_px: how far an octave's result looks
+    around itself, in pixels of the state below. gate_px, gate_from: an octave changes nothing where alpha varies by at most
+    gate_from within gate_px such pixels. sure: alpha below it is background, above 1 - sure subject. about: everything
+    else, for people.
     """
 
     folder: Path
@@ -32,7 +34,8 @@ class ModelCard:
     shrink: int
     channels: int
     context_px: int
-    gate_reach_px: int
+    gate_px: int
+    gate_from: float
     sure: float
     opset: int
     about: dict[str, Any] = field(default_factory=dict)
@@ -100,8 +103,8 @@ def parse_card(written: Any, folder: Path, name: Path) -> ModelCard:
     fields = {key: value for key, value in written.items() if key != "format"}
     try:
         card = ModelCard(folder=folder, **fields)
-        numbers = (card.long_side, card.multiple, card.shrink, card.channels, card.context_px, card.gate_reach_px)
-        sound = all(isinstance(n, int) and n > 0 for n in numbers) and 0.0 <= card.sure < 0.5
+        numbers = (card.long_side, card.multiple, card.shrink, card.channels, card.context_px, card.gate_px)
+        sound = all(isinstance(n, int) and n > 0 for n in numbers) and 0.0 <= card.sure < 0.5 and 0.0 <= card.gate_from < 1.0
         plain = all(Path(file).name == file for file in card.files.values())
     except TypeError as error:
         raise ModelError(f"{name}: not a complete model card ({error})") from error

@@ -4,6 +4,8 @@ import time
 import traceback
 from pathlib import Path
 
+import numpy as np
+
 from bokehcli.decode import decode_photo
 from bokehcli.discover import Job
 from bokehcli.encode import encode_image, encode_map, encoding_losses
@@ -15,6 +17,7 @@ from bokehcli.model import find_model
 from bokehcli.options import Existing, RunOptions
 from bokehcli.outcome import Outcome, Status
 from bokehcli.photo import Photo
+from bokehcli.pixels import from_unit, resize
 from bokehcli.storage import read_bytes, write_atomic
 
 
@@ -43,7 +46,8 @@ class Renderer:
                 maps = self.network.predict(image)
                 if job.alpha is not None and job.defocus is not None:
                     self._write_map(job.alpha, encode_map(maps.alpha), written)
-                    self._write_map(job.defocus, encode_map(maps.defocus), written)
+                    defocus = resize(from_unit(maps.defocus, np.uint8), image.shape[:2])
+                    self._write_map(job.defocus, encode_map(defocus), written)
                 if maps.subject_area < self.options.min_subject:
                     warnings.append("no clear subject: the picture stays as it is")
                 elif self.options.lens.strength > 0:

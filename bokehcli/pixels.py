@@ -6,7 +6,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bokehcli.opencv import cv2
-from bokehcli.tiling import Box
 
 Float = NDArray[np.float32]
 
@@ -58,25 +57,33 @@ def _resized(image: NDArray[Any], size: tuple[int, int], interpolation: int) -> 
     return resized.reshape(*size, *image.shape[2:])
 
 
-def enlarged_box(image: Float, size: tuple[int, int], box: Box) -> Float:
-    """`resize(image, size)[box.slices]` without making the rest; only for enlarging. image: (h, w, C) float32."""
+def sampled(image: Float, size: tuple[int, int], extent: tuple[float, float]) -> Float:
+    """(C, h, w) float32, which covers `extent` = (height, width) pixels of the result, bilinearly at (C, *size).
+
+    Unlike `resize`, the extent need not be whole: what lies beyond it repeats the border.
+    """
     (above, below, down), (before, after, across) = (
-        _neighbours(image.shape[axis], size[axis], first, last)
-        for axis, first, last in ((0, box.top, box.bottom), (1, box.left, box.right))
+        _neighbours(image.shape[axis + 1], size[axis], extent[axis]) for axis in (0, 1)
     )
-    columns = slice(before[0], after[-1] + 1)
-    rows = image[above][:, columns]
-    rows += (image[below][:, columns] - rows) * down[:, None, None]
-    left: Float = rows[:, before - columns.start]
-    left += (rows[:, after - columns.start] - left) * across[None, :, None]
-    return left
+    rows = image[:, above] + (image[:, below] - image[:, above]) * down[:, None]
+    columns: Float = rows[:, :, before] + (rows[:, :, after] - rows[:, :, before]) * across
+    return columns
 
 
-def _neighbours(length: int, enlarged: int, first: int, last: int) -> tuple[NDArray[Any], NDArray[Any], Float]:
-    """For the enlarged pixels first to last: the two source pixels around each centre, and the share of the second."""
-    centre = np.clip((np.arange(first, last) + 0.5) * (length / enlarged) - 0.5, 0.0, length - 1.0)
+def _neighbours(length: int, count: int, extent: float) -> tuple[NDArray[Any], NDArray[Any], Float]:
+    """For `count` pixels of which `extent` span the image's `length`: two source pixels each, and the second one's share."""
+    centre = np.clip((np.arange(count) + 0.5) * (length / extent) - 0.5, 0.0, length - 1.0)
     low = np.floor(centre).astype(np.intp)
     return low, np.minimum(low + 1, length - 1), (centre - low).astype(np.float32)
+
+
+def halved(image: NDArray[Any]) -> NDArray[Any]:
+    """(H, W, C) -> half the size, rounded up: area average, an odd last row or column counting twice."""
+    down, right = image.shape[0] % 2, image.shape[1] % 2
+    if down or right:
+        image = cv2.copyMakeBorder(image, 0, down, 0, right, cv2.BORDER_REPLICATE)
+    smaller: NDArray[Any] = cv2.resize(image, (image.shape[1] // 2, image.shape[0] // 2), interpolation=cv2.INTER_AREA)
+    return smaller
 
 
 def fit_long_side(size: tuple[int, int], long_side: int) -> tuple[int, int]:

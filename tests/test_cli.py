@@ -26,7 +26,7 @@ Captured = pytest.CaptureFixture[str]
 
 class FakeNetwork:
     def predict(self, image: NDArray[Any]) -> Maps:
-        return Maps(np.ones(image.shape[:2], np.float32), np.zeros(image.shape[:2], np.float32))
+        return Maps(np.full(image.shape[:2], 255, np.uint8), np.zeros((6, 8), np.float32))
 
 
 @pytest.fixture

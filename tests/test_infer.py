@@ -1,5 +1,6 @@
 """The network at run time: tiles do not show, any shape of photo is taken, and torch gives the same."""
 
+import dataclasses
 import functools
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,11 +16,12 @@ from numpy.typing import NDArray
 
 from bokehcli import infer
 from bokehcli.errors import DeviceError, ModelError
-from bokehcli.infer import Network, context_box, open_network
+from bokehcli.infer import Network, open_network
 from bokehcli.model import ModelCard
 from bokehcli.options import Device, InferOptions
 from bokehcli.pixels import focus_hint
-from bokehcli.tiling import boxes_of
+from bokehcli.pyramid import Level
+from bokehcli.tiling import Box
 
 ONE_THREAD = InferOptions(threads=1)
 LONG_SIDE = 128
@@ -40,8 +42,8 @@ def tiny_lens_net() -> Any:
                 module.running_var.uniform_(0.5, 1.5)
         torch.nn.init.normal_(net.octave.head.weight, std=0.3)  # zero-initialised
         torch.nn.init.normal_(net.octave.head.bias, std=0.3)
-        states = net.network(torch.cat((example_photo(torch), torch.zeros(1, 1, LONG_SIDE, LONG_SIDE)), 1))
-        alpha = states[-1][:, 0]
+        maps = net.network(torch.cat((example_photo(torch), torch.zeros(1, 1, LONG_SIDE, LONG_SIDE)), 1))
+        alpha = maps[-1][:, 0]
         spread = 7.0 / DECISION  # of the logits that reach the octaves: 7
         for head in net.network.head.values():
             head.weight[0] *= spread / alpha.std()
@@ -81,8 +83,8 @@ def network(card: ModelCard) -> Network:
 @pytest.fixture
 def small_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tiles that already come into play at the size of the test photos."""
-    monkeypatch.setattr(infer, "TILE_PX", 64)
-    monkeypatch.setattr(infer, "WHOLE_UP_TO_PX", 150)
+    monkeypatch.setattr(infer, "TILE_PX", 16)
+    monkeypatch.setattr(infer, "WHOLE_UP_TO_PX", 100)
 
 
 @dataclass
@@ -122,10 +124,12 @@ NAMES = pytest.mark.parametrize("name", ["astronaut", "chelsea", "coffee", "rock
 def test_tiles_do_not_show(network: Network, photos: Path, name: str, small_tiles: None) -> None:
     image = load(photos / f"{name}.jpg")
     tiled, whole = network.predict(image), network.predict(image, tiled=False)
-    # The tiles' context covers all that the octave looks at; what is left is the rounding of two ways to interpolate.
-    # Measured: 6e-7 at most.
-    assert np.abs(tiled.alpha - whole.alpha).max() < 1e-5
-    assert np.abs(tiled.defocus - whole.defocus).max() < 1e-5
+    # The tiles' context covers all that the octave looks at. What is left is where alpha is level, and is enlarged as alpha
+    # instead of as a logit: three quarters of what it varies by at most, measured 4.
+    difference = np.abs(tiled.alpha.astype(int) - whole.alpha)
+    assert difference.max() <= 0.75 * network.card.gate_from * 255
+    assert difference.mean() < 0.02
+    np.testing.assert_array_equal(tiled.defocus, whole.defocus)
 
 
 def test_tiles_without_their_context_would_show(
@@ -133,44 +137,38 @@ def test_tiles_without_their_context_would_show(
 ) -> None:
     image = load(photos / "astronaut.jpg")
     whole = network.predict(image, tiled=False)
-    monkeypatch.setattr(infer, "context_box", lambda tile, context_px, size: tile)
-    assert np.abs(network.predict(image).alpha - whole.alpha).max() > 0.01
+    cut = Network(dataclasses.replace(network.card, context_px=0), network.lowest, network.octave)
+    assert np.abs(cut.predict(image).alpha.astype(int) - whole.alpha).max() > 40
 
 
-def test_only_tiles_near_an_unsure_edge_are_run(network: Network, small_tiles: None) -> None:
-    size = 320, 448
-    state = np.random.default_rng(1).normal(size=(*size, network.card.channels)).astype(np.float32)
-    state[:, :, 0] = np.where(np.arange(size[1]) < 200, 9.0, -9.0)
-    state[100:110, 198:205, 0] = 0.0  # well inside the tile of rows 64 to 128, columns 192 to 256
-    state[200, 62, 0] = 0.0  # two pixels from the next tile
-    picture = np.random.default_rng(2).integers(0, 256, (*size, 3), np.uint8)
+def test_only_tiles_near_an_edge_are_run(network: Network, small_tiles: None) -> None:
+    size = 160, 224
+    state = np.random.default_rng(1).normal(size=(network.card.channels, *size)).astype(np.float32)
+    state[0] = np.where(np.arange(size[1]) < 100, 9.0, -9.0)
+    state[0, :, 100:] = -9.0
+    state[0, :50], state[0, 100:] = 9.0, 9.0  # what is left of the edge: rows 50 to 100, from column 100 on
+    state[0, 8, 8] = 0.0  # well inside the first tile
+    picture = np.random.default_rng(2).integers(0, 256, (2 * size[0], 2 * size[1], 3), np.uint8)
     watched, _, octave = recorded(network)
-    refined = watched.refine_tiles(picture, state, network.card.channels)
-    assert len(octave.feeds) == 3
-    np.testing.assert_allclose(refined, network.refine(picture, state), atol=1e-4)
-    assert not np.array_equal(refined, state)
+    alpha = network.alpha_of(state, infer.FULL)
+    level, finer = watched.refine_tiles(picture, Level(size, dense=state), alpha, 255)
+    run = sum(len(feed["state"]) for feed in octave.feeds)
+    assert 20 < run < 40  # of 140
+    whole = network.refine(picture, state)
+    np.testing.assert_array_equal(finer, network.alpha_of(whole, 255))
+    assert not level.tiles  # nobody asks for the state at the photo's own size
+    level, _ = watched.refine_tiles(picture, Level(size, dense=state), alpha, infer.FULL)
+    assert len(level.tiles) == run
+    # hidden channels too are what one run over everything gives, wherever tiles and the enlarged state meet
+    box = Box(90, 131, 180, 233)
+    np.testing.assert_allclose(level.state(box), whole[:, *box.slices], atol=1e-4)
 
 
 @NAMES
 def test_the_tests_see_sure_and_unsure_pixels(network: Network, photos: Path, name: str) -> None:
     alpha = network.predict(load(photos / f"{name}.jpg")).alpha
-    for share in (alpha == 0.0, alpha == 1.0, (alpha > 0.0) & (alpha < 1.0)):
+    for share in (alpha == 0, alpha == 255, (alpha > 0) & (alpha < 255)):
         assert share.mean() > 0.05
-
-
-@given(st.integers(1, 700), st.integers(1, 700), st.integers(0, 30), st.integers(64, 256), st.integers(0, 10), st.booleans())
-def test_a_tile_has_its_context_or_ends_where_the_picture_ends(
-    height: int, width: int, context_px: int, tile_px: int, pick: int, last: bool
-) -> None:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(infer, "TILE_PX", tile_px)
-        tiles = list(boxes_of((height, width), tile_px))
-        tile = tiles[-1 if last else pick % len(tiles)]
-        box = context_box(tile, context_px, (height, width))
-    assert 0 <= box.top <= max(0, tile.top - context_px)
-    assert min(height, tile.bottom + context_px) <= box.bottom <= height
-    assert 0 <= box.left <= max(0, tile.left - context_px)
-    assert min(width, tile.right + context_px) <= box.right <= width
 
 
 @settings(max_examples=25, deadline=None)
@@ -185,10 +183,9 @@ def test_maps_have_the_photos_size_and_stay_in_range_at_any_shape(
     assume(max(height, width) >= LONG_SIDE / network.card.shrink)  # smaller ones: see the next test
     image = np.random.default_rng(height * 1000 + width).integers(0, np.iinfo(dtype).max, (height, width, 3), dtype)
     maps = network.predict(image, (0.3, 0.6))
-    for values in (maps.alpha, maps.defocus):
-        assert (values.shape, values.dtype) == ((height, width), np.float32)
-        assert values.min() >= 0.0  # and so no NaN
-        assert values.max() <= 1.0
+    assert (maps.alpha.shape, maps.alpha.dtype) == ((height, width), np.uint8)
+    assert maps.defocus.dtype == np.float32
+    assert 0.0 <= maps.defocus.min() <= maps.defocus.max() <= 1.0  # and so no NaN
     assert 0.0 <= maps.subject_area <= 1.0
 
 
@@ -203,18 +200,19 @@ def test_a_photo_smaller_than_the_state_is_taken(card: ModelCard, net: Any, tmp_
 def test_sixteen_bits_give_what_eight_bits_give(network: Network, photos: Path) -> None:
     image = load(photos / "chelsea.jpg")
     narrow, wide = network.predict(image), network.predict(image.astype(np.uint16) * 257)
-    assert np.abs(narrow.alpha - wide.alpha).max() < 0.05  # reduced photos are rounded to 8 or 16 bits
-    assert np.abs(narrow.alpha - wide.alpha).mean() < 1e-3
+    difference = np.abs(narrow.alpha.astype(int) - wide.alpha)
+    assert difference.max() < 13  # reduced photos are rounded to 8 or 16 bits
+    assert difference.mean() < 0.25
 
 
 def errors_against_torch(net: Any, network: Network, path: Path) -> tuple[float, float, float]:
-    """Largest and mean error of alpha, and largest of defocus."""
+    """Largest and mean error of alpha, in 1/255, and largest of defocus."""
     from bokehcli.trainer.export import Lowest
 
     sessions = (cast(ort.InferenceSession, InTorch(module)) for module in (Lowest(net.network), net.octave))
     image = load(path)
     ours, torchs = network.predict(image), Network(network.card, *sessions).predict(image)
-    alpha, defocus = np.abs(ours.alpha - torchs.alpha), np.abs(ours.defocus - torchs.defocus)
+    alpha, defocus = np.abs(ours.alpha.astype(int) - torchs.alpha), np.abs(ours.defocus - torchs.defocus)
     return float(alpha.max()), float(alpha.mean()), float(defocus.max())
 
 
@@ -225,8 +223,10 @@ def test_the_exported_network_is_the_one_in_torch(
 
     monkeypatch.setattr(export, "halve_weights", lambda model: model)
     network = open_network(export.export_model(net, tmp_path, {}, LONG_SIDE), ONE_THREAD)
-    # Measured: 1.4e-5 on each of the photos.
-    assert max(errors_against_torch(net, network, photos / "rocket.jpg")) < 1e-4
+    largest, mean, defocus = errors_against_torch(net, network, photos / "rocket.jpg")
+    assert largest <= 1  # a value on the verge of two steps
+    assert mean < 1e-3
+    assert defocus < 1e-4
 
 
 @NAMES
@@ -239,8 +239,11 @@ def test_torch_computes_the_bundled_model_as_onnxruntime_does(
 
     library = Library(find_items(training_folder), 256)
     net = load_exported(model, functools.partial(make_sample, library)).eval()
-    # The weights are the same half-precision ones; measured: 1.4e-6 at worst.
-    assert max(errors_against_torch(net, open_network(model, ONE_THREAD), photos / f"{name}.jpg")) < 1e-4
+    # The weights are the same half-precision ones.
+    largest, mean, defocus = errors_against_torch(net, open_network(model, ONE_THREAD), photos / f"{name}.jpg")
+    assert largest <= 1
+    assert mean < 1e-3
+    assert defocus < 1e-4
 
 
 def test_the_focus_hint_reaches_the_network_by_its_fourth_channel_alone(network: Network, photos: Path) -> None:

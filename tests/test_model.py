@@ -18,7 +18,7 @@ def written(folder: Path, **changes: Any) -> ModelCard:
     (folder / "octave.onnx").write_bytes(b"the other")
     fields: dict[str, Any] = {
         "folder": folder, "kind": "lens", "files": {"global": "global.onnx", "octave": "octave.onnx"}, "sha256": {},
-        "long_side": 512, "multiple": 64, "shrink": 4, "channels": 8, "context_px": 8, "gate_reach_px": 4,
+        "long_side": 512, "multiple": 64, "shrink": 4, "channels": 8, "context_px": 6, "gate_px": 4, "gate_from": 0.1,
         "sure": 0.02, "opset": 18, "about": {"licence": "none"},
     }  # fmt: skip
     card = ModelCard(**{**fields, **changes})
@@ -83,7 +83,7 @@ def test_a_card_that_is_no_card_is_refused(tmp_path: Path, content: bytes) -> No
 @pytest.mark.parametrize(
     "changes",
     [
-        {"format": 2},
+        {"format": 1},
         {"format": None},
         {"kind": "rgb-of-tomorrow"},
         {"long_side": 0},

@@ -33,17 +33,17 @@ class FakeNetwork:
         self.shapes.append(image.shape)
         if self.error is not None:
             raise self.error
-        alpha = np.zeros(image.shape[:2], np.float32)
-        alpha[:, : image.shape[1] // 2] = 1
-        return Maps(alpha, np.full_like(alpha, 0.5))
+        alpha = np.zeros(image.shape[:2], np.uint8)
+        alpha[:, : image.shape[1] // 2] = 255
+        return Maps(alpha, np.full((6, 8), 0.5, np.float32))
 
 
 @pytest.fixture(autouse=True)
 def negative_for_blur(monkeypatch: pytest.MonkeyPatch) -> None:
     """In place of the lens: the background as a negative, to be seen without a tolerance."""
 
-    def render(image: Pixels, alpha: NDArray[np.float32], defocus: NDArray[np.float32], options: LensOptions) -> Pixels:
-        return np.where(alpha[..., None] > 0.5, image, np.iinfo(image.dtype).max - image).astype(image.dtype)
+    def render(image: Pixels, alpha: NDArray[np.uint8], defocus: NDArray[np.float32], options: LensOptions) -> Pixels:
+        return np.where(alpha[..., None] > 127, image, np.iinfo(image.dtype).max - image).astype(image.dtype)
 
     monkeypatch.setattr(pipeline, "render", render)
 

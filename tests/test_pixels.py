@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from skimage.color import rgb2xyz
 
 from bokehcli import pixels
-from bokehcli.tiling import Box
 
 DTYPES = pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 SIDES = st.integers(1, 70)
@@ -148,17 +147,24 @@ def test_the_hint_is_as_large_as_its_share_of_the_long_side() -> None:
         assert value == pytest.approx(np.exp(-0.5), abs=0.01)
 
 
-@given(
-    size=st.tuples(st.integers(1, 40), st.integers(1, 40)),
-    growth=st.tuples(st.integers(0, 40), st.integers(0, 40)),
-    corner=st.tuples(st.floats(0, 1), st.floats(0, 1)),
-)
-def test_an_enlarged_box_is_that_part_of_the_enlarged_picture(
-    size: tuple[int, int], growth: tuple[int, int], corner: tuple[float, float]
-) -> None:
+@given(size=st.tuples(st.integers(1, 40), st.integers(1, 40)), growth=st.tuples(st.integers(0, 40), st.integers(0, 40)))
+def test_sampling_over_the_whole_extent_is_resizing(size: tuple[int, int], growth: tuple[int, int]) -> None:
     image = np.random.default_rng(0).normal(size=(*size, 3)).astype(np.float32)
     enlarged = size[0] + growth[0], size[1] + growth[1]
-    top, left = int(corner[0] * (enlarged[0] - 1)), int(corner[1] * (enlarged[1] - 1))
-    box = Box(top, min(top + 9, enlarged[0]), left, min(left + 9, enlarged[1]))
-    whole = pixels.resize(image, enlarged)
-    np.testing.assert_allclose(pixels.enlarged_box(image, enlarged, box), whole[box.slices], atol=2e-5)
+    sampled = pixels.sampled(image.transpose(2, 0, 1), enlarged, enlarged)
+    np.testing.assert_allclose(sampled.transpose(1, 2, 0), pixels.resize(image, enlarged), atol=2e-5)
+
+
+def test_what_lies_beyond_the_extent_repeats_the_border() -> None:
+    ramp = np.arange(8, dtype=np.float32)[None, None, :].repeat(8, axis=1)
+    sampled = pixels.sampled(ramp, (8, 12), (8.0, 8.0))
+    np.testing.assert_array_equal(sampled[0, 0], [*range(8), 7, 7, 7, 7])
+
+
+@given(size=st.tuples(st.integers(1, 33), st.integers(1, 33)))
+def test_a_halved_picture_is_the_mean_of_pairs(size: tuple[int, int]) -> None:
+    image = np.random.default_rng(1).integers(0, 65536, (*size, 3)).astype(np.uint16)
+    padded = np.pad(image, ((0, size[0] % 2), (0, size[1] % 2), (0, 0)), mode="edge").astype(float)
+    rows, columns = padded.shape[0] // 2, padded.shape[1] // 2
+    expected = padded.reshape(rows, 2, columns, 2, 3).mean((1, 3))
+    assert np.abs(pixels.halved(image) - expected).max() <= 0.5

@@ -13,7 +13,7 @@ import bokehcli
 PACKAGE = Path(bokehcli.__file__).parent
 RANKS = {
     0: ["errors"],
-    1: ["photo", "options", "outcome", "pixels", "optics", "tiling", "model", "containers", "opencv"],
+    1: ["photo", "options", "outcome", "pixels", "optics", "tiling", "pyramid", "model", "containers", "opencv"],
     2: ["discover", "decode", "infer", "lens", "encode", "metadata", "storage"],
     3: ["pipeline"],
     4: ["batch", "progress"],

@@ -23,9 +23,10 @@ from bokehcli.trainer import schedule  # noqa: E402
 from bokehcli.trainer.checkpoint import load_checkpoint, save_checkpoint  # noqa: E402
 from bokehcli.trainer.data import FINE_PART, Item, Library, Maker, find_items  # noqa: E402
 from bokehcli.trainer.export import export_model  # noqa: E402
-from bokehcli.trainer.loop import State, TrainOptions, collate, global_states, octave_states, train  # noqa: E402
+from bokehcli.trainer.fine import crop_corners, halved, octave_losses, octave_states  # noqa: E402
+from bokehcli.trainer.loop import State, TrainOptions, collate, overview_of, train  # noqa: E402
 from bokehcli.trainer.loss import level_loss, pair_loss  # noqa: E402
-from bokehcli.trainer.network import LEVELS, LensNet, NetworkOptions, OctaveNet, decided, gate_of  # noqa: E402
+from bokehcli.trainer.network import LEVELS, LensNet, NetworkOptions, OctaveNet, gate_of, upsample  # noqa: E402
 from bokehcli.trainer.pairs import Pairs  # noqa: E402
 from bokehcli.trainer.scenes import layout, make_sample  # noqa: E402
 from bokehcli.trainer.warm import load_exported  # noqa: E402
@@ -59,6 +60,11 @@ def trained(state: State, make: Maker, steps: int = 10**9) -> list[float]:
     return losses
 
 
+def level_3(network: LensNet, x: Any) -> Any:
+    maps, features = network.network.pyramid(x)
+    return network.network.state(maps[-1], features)
+
+
 def bokeh(*arguments: str | Path, **settings: Any) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "bokehcli", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, timeout=300, **settings)
@@ -80,21 +86,28 @@ def test_a_level_does_not_depend_on_those_above_it(lowest: int) -> None:
         torch.testing.assert_close(part, whole)
 
 
-def test_the_octave_net_changes_nothing_where_alpha_is_sure() -> None:
+def test_the_octave_net_changes_nothing_where_alpha_is_level() -> None:
     octave = OctaveNet(TINY).eval()
     torch.nn.init.normal_(octave.head.weight)
     state = torch.randn(1, 8, 64, 64)
     state[:, 0] = 6.0
     state[:, 0, :, 32] = 0.0  # unsure in one column
-    refined = octave(torch.rand(1, 3, 64, 64), state)
-    changed = (refined != state).any(1)[0]
-    assert changed[:, 28:37].all()
-    assert not changed[:, :28].any()
-    assert not changed[:, 37:].any()
+    refined = octave(torch.rand(1, 3, 128, 128), state)
+    changed = (refined != upsample(state)).any(1)[0]
+    assert changed[:, 58:72].all()
+    assert not changed[:, :57].any()
+    assert not changed[:, 73:].any()
 
 
-def test_the_gate_is_open_where_alpha_is_unsure() -> None:
-    assert gate_of(torch.zeros(1, 8, 9, 9)).min() == 1.0
+def test_the_gate_is_open_at_an_edge_however_sharp_and_shut_where_alpha_is_level() -> None:
+    edge = torch.full((1, 8, 9, 20), 9.0)
+    edge[:, 0, :, 10:] = -9.0
+    gate = gate_of(edge)[0, 0, 4]
+    assert (gate[7:13] == 1.0).all()
+    assert (gate[:7] == 0.0).all()
+    assert (gate[13:] == 0.0).all()
+    for level in (-9.0, 0.0, 9.0):
+        assert gate_of(torch.full((1, 8, 9, 9), level)).max() == 0.0
 
 
 # the schedule
@@ -105,8 +118,9 @@ def test_levels_join_from_7_upwards_and_sizes_grow() -> None:
     lowest, sizes = [s.lowest for s in stages], [s.size for s in stages]
     assert lowest == sorted(lowest, reverse=True)
     assert set(lowest) == set(LEVELS)
-    assert sizes == sorted(sizes)
+    assert sizes[:949] == sorted(sizes[:949])
     assert [bool(s.octaves) for s in stages] == sorted(bool(s.octaves) for s in stages)
+    assert {s.size for s in stages if s.octaves} == {384, 1280}
 
 
 @pytest.mark.parametrize("steps", [1, 7, 1000])
@@ -160,11 +174,18 @@ def test_the_ground_is_sharp_at_the_foot_of_a_standing_subject_and_blurs_away_fr
     assert (layout(cut, np.random.default_rng(0)) == 1.0).all()
 
 
-def test_fine_photos_are_drawn_for_the_octaves(training_folder: Path) -> None:
+def test_large_samples_for_the_octaves_are_made_of_the_finest_photos_alone(training_folder: Path) -> None:
     items = find_items(training_folder)
-    library = Library([Item(items[0].name, FINE_PART, items[0].read), *items[1:]], 256)
+
+    def unread() -> tuple[bytes, bytes]:
+        raise AssertionError("this photo is not a fine one")
+
+    library = Library([Item(items[0].name, FINE_PART, items[0].read), Item("coarse", "train", unread)], 256)
     assert library.fine == [0]
-    make_sample(library, 0, 0, 64, fine=True)
+    for number in range(6):
+        make_sample(library, 0, number, 640, fine=True)
+    with pytest.raises(AssertionError, match="not a fine one"):
+        [make_sample(library, 0, number, 64, fine=True) for number in range(20)]
 
 
 def test_a_full_cache_changes_nothing(training_folder: Path) -> None:
@@ -210,6 +231,35 @@ def test_a_pair_teaches_the_maps_that_rendered_it(library: Library) -> None:
     right = torch.logit(torch.cat((alpha, defocus), 1), 1e-5)
     sharp = torch.full_like(right, 8.0)
     assert float(pair_loss(right, photo, target)) < 0.1 * float(pair_loss(sharp, photo, target))
+
+
+def test_crops_for_the_octaves_lie_around_edges_that_were_found_roughly() -> None:
+    torch.manual_seed(0)
+    alpha = torch.zeros(1, 1, 160, 160)
+    alpha[:, :, :, 30:60] = 1.0  # two edges that were found,
+    found = alpha.clone()
+    alpha[:, :, :, 120:] = 1.0  # and one that was not
+    corners = crop_corners(found, alpha, torch.where(torch.arange(160) < 100, 1.0, 0.05).expand(1, 1, 160, 160), 200)
+    near = [left for _, _, left in corners if left < 60]
+    assert len(near) > 180
+    assert all(0 <= top <= 120 and 0 <= left <= 120 for _, top, left in corners)
+
+
+def test_the_octave_net_learns_the_edge_of_a_photo(library: Library) -> None:
+    torch.manual_seed(0)
+    batch = collate([make_sample(library, 0, number, 256, True) for number in range(8)])
+    coarse = halved(batch.alpha, 2)[0]
+    state = torch.cat((torch.logit(coarse, 1e-3), torch.zeros(8, 7, *coarse.shape[2:])), 1)
+    octave = OctaveNet(TINY)
+    optimiser = torch.optim.Adam(octave.parameters(), 3e-3)
+    losses = []
+    for _ in range(40):
+        loss = torch.stack(octave_losses(octave, state, batch.photo, batch.alpha, 2)).mean()
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        losses.append(float(loss.detach()))
+    assert np.mean(losses[-8:]) < 0.9 * losses[0]
 
 
 # the loop, checkpoints, export
@@ -259,10 +309,29 @@ def test_training_goes_on_from_an_exported_model_as_it_was(make: Maker, tmp_path
     for training, tolerance in ((False, 0.01), (True, 0.6)):
         loaded.train(training)
         with torch.no_grad():
-            lowest, expected = (global_states(n, batch, 64)[-1] for n in (loaded, state.network))
+            lowest, expected = (level_3(n, overview_of(batch, 64)) for n in (loaded, state.network))
             assert (lowest - expected).abs().mean() < tolerance * expected.abs().mean()
-            finer, wanted = (octave_states(n, batch, lowest, 1)[-1] for n in (loaded, state.network))
+            pictures = [halved(batch.photo, 2)[0]]
+            finer, wanted = (octave_states(n.octave, lowest, pictures)[-1] for n in (loaded, state.network))
             assert (finer - wanted).abs().mean() < tolerance * wanted.abs().mean()
+
+
+def test_added_blocks_start_by_adding_nothing(make: Maker, tmp_path: Path) -> None:
+    state = State(options(steps=8))
+    trained(state, make)
+    card = export_model(state.average, tmp_path, {"network": dataclasses.asdict(TINY)})
+    batch = collate([make(9, number, 64, False) for number in range(4)])
+    deeper = dataclasses.replace(TINY, blocks=(1, 1, 2, 1, 3))
+    plain, grown = (load_exported(card, make, 0, options).eval() for options in (TINY, deeper))
+    with torch.no_grad():
+        was, now = (level_3(n, overview_of(batch, 64)) for n in (plain, grown))
+    assert sum(p.numel() for p in grown.parameters()) > sum(p.numel() for p in plain.parameters())
+    assert (now - was).abs().mean() < 0.5 * was.abs().mean()  # but for one more LeakyReLU each
+    for block in (grown.network.decode["5"][2], grown.network.decode["7"][1], grown.network.decode["7"][2]):
+        x = torch.rand(1, block.join[0].in_channels, 8, 8)
+        torch.testing.assert_close(block(x), x)
+    with pytest.raises(ModelError, match="weights of"):
+        load_exported(card, make, 0, dataclasses.replace(TINY, widths=(8, 12, 16, 24, 40)))
 
 
 def test_onnxruntime_computes_what_torch_does_on_a_real_photo(make: Maker, photos: Path, tmp_path: Path) -> None:
@@ -275,8 +344,8 @@ def test_onnxruntime_computes_what_torch_does_on_a_real_photo(make: Maker, photo
         from bokehcli.pixels import focus_hint
 
         x = np.dstack([image / np.float32(255), focus_hint((256, 192), (0.5, 0.5))]).transpose(2, 0, 1)[None]
-        theirs = decided(state.network.eval().network(torch.from_numpy(np.ascontiguousarray(x, dtype=np.float32)))[-1])
-    difference = np.abs(mine - theirs[0].permute(1, 2, 0).numpy())
+        theirs = level_3(state.network.eval(), torch.from_numpy(np.ascontiguousarray(x, dtype=np.float32)))
+    difference = np.abs(mine - theirs[0].numpy())
     assert difference.max() < 2e-3  # of logits, with weights stored in half precision
 
 

@@ -20,11 +20,12 @@ from bokehcli.trainer.network import NetworkOptions
 from bokehcli.trainer.pairs import Pairs, is_pairs
 from bokehcli.trainer.preview import preview_batch, write_preview
 from bokehcli.trainer.scenes import make_sample
-from bokehcli.trainer.schedule import STAGES, TINY_STAGES, WARM_STAGES
+from bokehcli.trainer.schedule import OCTAVES, STAGES, TINY_STAGES, WARM_STAGES
 
 CHECKPOINT = "last.ckpt"
 PRESETS = {
     "full": (NetworkOptions(), STAGES),
+    "octaves": (NetworkOptions(), (OCTAVES,)),
     "tiny": (NetworkOptions(widths=(8, 12, 16, 24, 32), blocks=(1, 1, 1, 1, 1), octave=8), TINY_STAGES),
 }
 ALL_DONE, MISUSE, INTERRUPTED = 0, 2, 130
@@ -45,7 +46,7 @@ def parser() -> argparse.ArgumentParser:
     add("data", metavar="DATA", type=Path)
     add("--out", metavar="DIR", type=Path, required=True, help="checkpoint, previews and the exported model")
     add("--steps", type=int, default=defaults.steps, help="of the whole schedule (%(default)s)")
-    add("--preset", choices=sorted(PRESETS), default="full", help="size of network and pictures (%(default)s)")
+    add("--preset", choices=sorted(PRESETS), default="full", help="sizes; octaves: train these alone (%(default)s)")
     add("--rate", type=float, default=defaults.rate, help="peak learning rate (%(default)s)")
     add("--seed", type=int, default=defaults.seed, help="of weights and samples (%(default)s)")
     add("--workers", type=int, default=defaults.workers, help="processes that make samples (%(default)s)")
@@ -102,7 +103,7 @@ def open_state(arguments: argparse.Namespace, make: Maker) -> State:
 
     card = find_model(arguments.model)
     network = with_blocks(network_options(card), arguments.blocks)
-    state = State(TrainOptions(network=network, stages=WARM_STAGES, **given))
+    state = State(TrainOptions(network=network, stages=WARM_STAGES if arguments.preset == "full" else stages, **given))
     loaded = load_exported(card, make, arguments.seed, network).state_dict()
     state.network.load_state_dict(loaded)
     state.average.load_state_dict(loaded)

@@ -11,7 +11,7 @@ import torch
 from bokehcli.errors import ModelError
 from bokehcli.trainer.loop import State, TrainOptions
 from bokehcli.trainer.network import NetworkOptions
-from bokehcli.trainer.schedule import Stage
+from bokehcli.trainer.schedule import stage_from
 
 FORMAT = 1
 
@@ -40,7 +40,7 @@ def options_of(held: dict[str, Any]) -> TrainOptions:
     """The options a checkpoint was made with."""
     options = dict(held["options"])
     options["network"] = NetworkOptions.restored(options["network"])
-    options["stages"] = tuple(Stage(**stage) for stage in options["stages"])
+    options["stages"] = tuple(stage_from(stage) for stage in options["stages"])
     return TrainOptions(**options)
 
 

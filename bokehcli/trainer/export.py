@@ -19,23 +19,26 @@ from torch.nn import functional as F
 
 from bokehcli.errors import ModelError
 from bokehcli.model import ModelCard, find_model
-from bokehcli.trainer.network import GATE_REACH_PX, MULTIPLE, STATE, STEM, SURE, GlobalNet, LensNet, decided
+from bokehcli.trainer.network import GATE_FROM, GATE_REACH_PX, MULTIPLE, OCTAVE_DILATIONS, STATE, STEM, SURE, GlobalNet, LensNet
 
 OPSET = 18
 LONG_SIDE = 512
-OCTAVE_CONVOLUTIONS = 4  # 3x3 each: the result looks that many pixels around, and the gate GATE_REACH_PX
+# In pixels of the state below: the gate and its enlargement, and the convolutions with the head.
+GATE_CONTEXT_PX = GATE_REACH_PX + 1
+CONTEXT_PX = max(GATE_CONTEXT_PX, sum(OCTAVE_DILATIONS) + 1)
 EXAMPLE_PX = 128
 
 
 class Lowest(nn.Module):
-    """The global network with level 3's state, decided, as its only output."""
+    """The global network with level 3's state as its only output."""
 
     def __init__(self, network: GlobalNet) -> None:
         super().__init__()
         self.network = network
 
     def forward(self, photo: Tensor) -> Tensor:
-        return decided(self.network(photo)[-1])
+        maps, features = self.network.pyramid(photo)
+        return self.network.state(maps[-1], features)
 
 
 def folded(network: nn.Module) -> nn.Module:
@@ -70,8 +73,10 @@ def halve_weights(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def write_onnx(module: nn.Module, inputs: dict[str, Tensor], output: str, path: Path) -> None:
-    """Export one module; height and width stay free."""
-    axes: dict[str, dict[int, str]] = {name: {2: f"{name}_height", 3: f"{name}_width"} for name in (*inputs, output)}
+    """Export one module; number, height and width stay free."""
+    axes: dict[str, dict[int, str]] = {
+        name: {0: "number", 2: f"{name}_height", 3: f"{name}_width"} for name in (*inputs, output)
+    }
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # the tracing exporter needs no further package
         torch.onnx.export(
@@ -89,6 +94,7 @@ def write_onnx(module: nn.Module, inputs: dict[str, Tensor], output: str, path: 
     onnx.save(model, str(path))
 
 
+CONTRAST = 16.0  # of the logit of alpha that is made of a photo's brightness
 PARITY = 1e-3  # largest difference of alpha or defocus that rounding may make, the weights being the same
 
 
@@ -110,17 +116,18 @@ def parity(network: LensNet, card: ModelCard, photo: Tensor, hint: Tensor) -> fl
     """
     x = torch.cat((photo, hint), 1)
     state = rounded(Lowest(network.network))(x)
-    coarse = F.avg_pool2d(photo, STEM)
+    coarse = F.avg_pool2d(photo, STEM // 2)
+    edges = CONTRAST * (F.avg_pool2d(coarse, 2).mean(1, keepdim=True) - 0.5)  # so that the octave's gate is open
+    varied = torch.cat((edges, state[:, 1:]), 1)
     pairs = (
         ("global", {"photo": x}, state),
-        ("octave", {"photo": coarse, "state": state}, rounded(network.octave)(coarse, state)),
+        ("octave", {"photo": coarse, "state": varied}, rounded(network.octave)(coarse, varied)),
     )
     largest = 0.0
     for role, inputs, expected in pairs:
         session = onnxruntime.InferenceSession(str(card.path(role)), providers=["CPUExecutionProvider"])
         feeds = {name: value.contiguous().numpy() for name, value in inputs.items()}
-        given = [session.run(None, {name: value[i : i + 1] for name, value in feeds.items()})[0] for i in range(len(photo))]
-        computed = torch.from_numpy(np.concatenate(given))
+        computed = torch.from_numpy(session.run(None, feeds)[0])
         largest = max(largest, float((torch.sigmoid(computed[:, :2]) - torch.sigmoid(expected[:, :2])).abs().max()))
     if largest > PARITY:
         raise ModelError(f"{card.folder}: ONNX Runtime and torch differ by {largest:.3f} on the same photos")
@@ -130,13 +137,13 @@ def parity(network: LensNet, card: ModelCard, photo: Tensor, hint: Tensor) -> fl
 # What goes in and comes out of the files, for the card.
 TENSORS = {
     "global": {
-        "photo": "in, (1, 4, H, W) float32: sRGB-encoded RGB in [0, 1] and the focus hint in [0, 1]; H, W multiples of 64",
-        "state": "out, (1, 8, H/4, W/4) float32: logit of alpha, logit of defocus, six hidden channels",
+        "photo": "in, (N, 4, H, W) float32: sRGB-encoded RGB in [0, 1] and the focus hint in [0, 1]; H, W multiples of 64",
+        "state": "out, (N, 8, H/4, W/4) float32: logit of alpha, logit of defocus, six hidden channels",
     },
     "octave": {
-        "photo": "in, (1, 3, H, W) float32: sRGB-encoded RGB in [0, 1]",
-        "state": "in, (1, 8, H, W) float32: the state of half that size, upsampled bilinearly",
-        "refined": "out, (1, 8, H, W) float32: the state at this size",
+        "photo": "in, (N, 3, 2H, 2W) float32: sRGB-encoded RGB in [0, 1]",
+        "state": "in, (N, 8, H, W) float32: the state of the octave below",
+        "refined": "out, (N, 8, 2H, 2W) float32: the state at twice its size; alpha counts, defocus stays level 3's",
     },
 }
 
@@ -148,7 +155,7 @@ def export_model(network: LensNet, folder: Path, about: dict[str, Any], long_sid
     network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     photo = torch.rand(1, 4, EXAMPLE_PX, EXAMPLE_PX)
     write_onnx(Lowest(network.network), {"photo": photo}, "state", folder / "global.onnx")
-    octave = {"photo": photo[:, :3], "state": torch.rand(1, STATE, EXAMPLE_PX, EXAMPLE_PX)}
+    octave = {"photo": photo[:, :3], "state": torch.rand(1, STATE, EXAMPLE_PX // 2, EXAMPLE_PX // 2)}
     write_onnx(network.octave, octave, "refined", folder / "octave.onnx")
     files = {"global": "global.onnx", "octave": "octave.onnx"}
     sizes = {role: (folder / name).stat().st_size for role, name in files.items()}
@@ -161,8 +168,9 @@ def export_model(network: LensNet, folder: Path, about: dict[str, Any], long_sid
         multiple=MULTIPLE,
         shrink=STEM,
         channels=STATE,
-        context_px=GATE_REACH_PX + OCTAVE_CONVOLUTIONS,
-        gate_reach_px=GATE_REACH_PX,
+        context_px=CONTEXT_PX,
+        gate_px=GATE_CONTEXT_PX,
+        gate_from=GATE_FROM,
         sure=SURE,
         opset=OPSET,
         about={"tensors": TENSORS, "bytes": sizes, **about},

@@ -12,8 +12,9 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
 
 from bokehcli.trainer.data import Maker, Sample
+from bokehcli.trainer.fine import octave_losses, pair_states
 from bokehcli.trainer.loss import level_loss, pair_loss
-from bokehcli.trainer.network import LensNet, NetworkOptions, decided, upsample
+from bokehcli.trainer.network import LensNet, NetworkOptions
 from bokehcli.trainer.schedule import STAGES, Stage, learning_rate, stage_at
 
 AVERAGE_DECAY = 0.999
@@ -126,40 +127,42 @@ def collate(samples: list[Sample]) -> Batch:
     return Batch(picture("photo"), hint, alpha, defocus, weight, picture("target") if samples[0].target is not None else None)
 
 
-def global_states(network: LensNet, batch: Batch, size: int, lowest: int = 3) -> list[Tensor]:
-    """States of levels 7 to `lowest` for the batch's photos reduced to (size, size)."""
+def overview_of(batch: Batch, size: int) -> Tensor:
+    """(N, 4, size, size): the batch's photos and hints as the global levels see them."""
     x = torch.cat((batch.photo, batch.hint), 1)
-    if x.shape[2] != size:
+    if x.shape[2] > size:
         x = F.adaptive_avg_pool2d(x, size)
-    return network.network(x.contiguous(memory_format=torch.channels_last), lowest)  # type: ignore[no-any-return]
+    elif x.shape[2] < size:
+        x = F.interpolate(x, size=(size, size), mode="bilinear", align_corners=False)
+    return x.contiguous(memory_format=torch.channels_last)
 
 
-def octave_states(network: LensNet, batch: Batch, state: Tensor, octaves: int) -> list[Tensor]:
-    """States of `octaves` octaves above `state`."""
-    states = []
-    for _ in range(octaves):
-        state = upsample(state)
-        photo = F.adaptive_avg_pool2d(batch.photo, (state.shape[2], state.shape[3]))
-        state = network.octave(photo.contiguous(memory_format=torch.channels_last), state)
-        states.append(state)
-    return states
+def states_of(network: LensNet, batch: Batch, stage: Stage) -> Tensor:
+    """Level 3's states of the batch, (N, STATE, h, w); of the global levels only the hidden channels learn."""
+    network.network.eval()
+    with torch.no_grad():
+        maps, features = network.network.pyramid(overview_of(batch, stage.overview))
+    return network.network.state(maps[-1], features)
+
+
+def losses_of(network: LensNet, batch: Batch, stage: Stage) -> list[Tensor]:
+    """Loss of each of the stage's active levels or octaves."""
+    if stage.octaves:
+        state = states_of(network, batch, stage)
+        if batch.target is None:
+            return octave_losses(network.octave, state, batch.photo, batch.alpha, stage.octaves)
+        states = pair_states(network.octave, state, batch.photo, stage.octaves)
+    else:
+        states = network.network(overview_of(batch, stage.size), stage.lowest)
+    with torch.autocast("cpu", enabled=False):  # linear light needs more than bfloat16's eight bits
+        if batch.target is not None:
+            return [pair_loss(x, batch.photo, batch.target) for x in states]
+        return [level_loss(x, batch.photo, batch.alpha, batch.defocus, batch.weight) for x in states]
 
 
 def loss_of(network: LensNet, batch: Batch, stage: Stage) -> Tensor:
     """Mean loss of the stage's active levels or octaves."""
-    if stage.octaves:
-        network.network.eval()
-        with torch.no_grad():
-            lowest = decided(global_states(network, batch, stage.size)[-1])
-        states = octave_states(network, batch, lowest, stage.octaves)
-    else:
-        states = global_states(network, batch, stage.size, stage.lowest)
-    with torch.autocast("cpu", enabled=False):  # linear light needs more than bfloat16's eight bits
-        if batch.target is not None:
-            losses = [pair_loss(x, batch.photo, batch.target) for x in states]
-        else:
-            losses = [level_loss(x, batch.photo, batch.alpha, batch.defocus, batch.weight) for x in states]
-        return torch.stack(losses).mean()
+    return torch.stack(losses_of(network, batch, stage)).mean()
 
 
 def start_worker(_: int) -> None:

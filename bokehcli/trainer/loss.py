@@ -6,12 +6,9 @@ from torch.nn import functional as F
 
 from bokehcli import optics
 from bokehcli.trainer.lens import render
+from bokehcli.trainer.network import stretched
 
 STRENGTH = 1.0  # of the lens through which the network is trained
-# The octaves are taught by a small blur, which shows an edge as well as a large one and costs a fiftieth; and, because the
-# same weights serve every octave, by rendering the smaller ones only.
-LARGEST_RADIUS_PX = 4.0
-RENDER_UP_TO_PX = 256
 SSIM_WINDOW = 7
 SSIM_C1, SSIM_C2 = 0.01**2, 0.03**2
 SSIM_FROM_PX = 24  # below this side a picture has no structure to compare
@@ -40,6 +37,15 @@ def alpha_loss(logit: Tensor, alpha: Tensor) -> Tensor:
     return F.binary_cross_entropy_with_logits(logit, alpha) + (predicted - alpha).abs().mean() + 0.5 * iou
 
 
+def edge_loss(logit: Tensor, alpha: Tensor, weight: Tensor) -> Tensor:
+    """BCE, L1 and L1 of the slopes (as in Xu et al. 2017, Hou and Liu 2019), weighted; all (N, 1, h, w), finest maps."""
+    found = stretched(logit)
+    loss = weight * (0.5 * F.binary_cross_entropy_with_logits(logit, alpha, reduction="none") + (found - alpha).abs())
+    down = (found.diff(dim=2) - alpha.diff(dim=2)).abs() * weight[:, :, 1:]
+    across = (found.diff(dim=3) - alpha.diff(dim=3)).abs() * weight[:, :, :, 1:]
+    return (loss.sum() + down.sum() + across.sum()) / weight.sum()
+
+
 def defocus_loss(logit: Tensor, defocus: Tensor, alpha: Tensor, weight: Tensor) -> Tensor:
     """L1 where the photo is not in focus, of (N, 1, h, w); weight (N,)."""
     counts = (1.0 - alpha) * weight[:, None, None, None]
@@ -54,7 +60,7 @@ def picture_loss(rendered: Tensor, target: Tensor) -> Tensor:
 
 def rendered_loss(state: Tensor, photo: Tensor, alpha: Tensor, defocus: Tensor) -> Tensor:
     """`picture_loss` of the photo rendered with predicted and with true maps, all (N, ., h, w)."""
-    radius = min(optics.radius_px(STRENGTH, (photo.shape[2], photo.shape[3])), LARGEST_RADIUS_PX)
+    radius = optics.radius_px(STRENGTH, (photo.shape[2], photo.shape[3]))
     with torch.no_grad():
         target = render(photo, alpha, defocus, radius)
     rendered = render(photo, torch.sigmoid(state[:, :1]), torch.sigmoid(state[:, 1:2]), radius)
@@ -79,6 +85,6 @@ def level_loss(state: Tensor, photo: Tensor, alpha: Tensor, defocus: Tensor, wei
     alpha, defocus = (x if x.shape[2:] == state.shape[2:] else F.adaptive_avg_pool2d(x, size) for x in (alpha, defocus))
     state = state.float()
     loss = alpha_loss(state[:, :1], alpha) + 0.5 * defocus_loss(state[:, 1:2], defocus, alpha, weight)
-    if min(size) >= SSIM_FROM_PX and max(size) <= RENDER_UP_TO_PX:
+    if min(size) >= SSIM_FROM_PX:
         loss = loss + rendered_loss(state, F.adaptive_avg_pool2d(photo, size), alpha, defocus)
     return loss

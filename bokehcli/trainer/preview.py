@@ -11,9 +11,9 @@ from bokehcli.errors import WriteError
 from bokehcli.opencv import cv2
 from bokehcli.trainer.data import Image, Maker
 from bokehcli.trainer.lens import render
-from bokehcli.trainer.loop import Batch, collate, global_states
+from bokehcli.trainer.loop import Batch, collate, overview_of
 from bokehcli.trainer.loss import STRENGTH
-from bokehcli.trainer.network import LensNet, decided
+from bokehcli.trainer.network import LensNet, stretched
 
 ROWS = 6
 SIZE_PX = 256
@@ -29,14 +29,15 @@ def preview_batch(make: Maker, seed: int) -> Batch:
 def write_preview(network: LensNet, batch: Batch, path: Path) -> None:
     """Write a JPEG of the batch: photo | target | rendered | alpha, a row each. `network` must be in eval mode."""
     size = batch.photo.shape[2:]
-    state = decided(global_states(network, batch, SIZE_PX)[-1]).float()
-    maps = torch.sigmoid(torch.nn.functional.interpolate(state[:, :2], size=size, mode="bilinear"))
+    maps, features = network.network.pyramid(overview_of(batch, SIZE_PX))
+    state = torch.nn.functional.interpolate(network.network.state(maps[-1], features)[:, :2], size=size, mode="bilinear")
+    alpha, defocus = stretched(state[:, :1]), torch.sigmoid(state[:, 1:])
     radius = optics.radius_px(STRENGTH, (size[0], size[1]))
     target = batch.target
     if target is None:
         target = render(batch.photo, batch.alpha, batch.defocus, radius)
-    rendered = render(batch.photo, maps[:, :1], maps[:, 1:], radius)
-    columns = [batch.photo, target, rendered, maps[:, :1].expand(-1, 3, -1, -1)]
+    rendered = render(batch.photo, alpha, defocus, radius)
+    columns = [batch.photo, target, rendered, alpha.expand(-1, 3, -1, -1)]
     sheet = torch.cat([torch.cat(list(column), 1) for column in columns], 2)
     ok, encoded = cv2.imencode(".jpg", to_bgr(sheet), [cv2.IMWRITE_JPEG_QUALITY, 90])
     if not ok:

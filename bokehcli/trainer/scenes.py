@@ -5,6 +5,7 @@ undisturbed one would have seen, whatever the number of worker processes.
 """
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ Float = NDArray[np.float32]
 TWO_OBJECTS, ONE_OBJECT = 0.12, 0.13  # shares of composites; the rest are photos as they are
 HINTED = 0.25  # of the photos with one subject
 EMPTY = 0.005  # a matte below this share of the picture has no subject
-FINE = 0.6  # share of samples for the octaves that are drawn from the photos with the finest edges
+FINE_FROM_PX = 512  # samples for the octaves above this size are made from the photos with the finest edges alone
 
 
 def warp(image: Image, matrix: Float, size: int, border: int) -> Image:
@@ -115,10 +116,12 @@ def subject_point(rng: np.random.Generator, alpha: Float) -> tuple[float, float]
     return (x + 0.5) / alpha.shape[1], (y + 0.5) / alpha.shape[0]
 
 
-def cut_out(rng: np.random.Generator, library: Library, size: int, scale: tuple[float, float]) -> tuple[Image, Float]:
-    """A subject moved and scaled to a random place: (S, S, 3) uint8 and its alpha (S, S)."""
+def cut_out(
+    rng: np.random.Generator, library: Library, pool: Sequence[int], size: int, scale: tuple[float, float]
+) -> tuple[Image, Float]:
+    """A subject of one of the photos in `pool` moved and scaled to a random place: (S, S, 3) uint8 and its alpha (S, S)."""
     for _ in range(8):
-        photo, matte = library[int(rng.integers(len(library)))]
+        photo, matte = library[pool[int(rng.integers(len(pool)))]]
         rows, columns = np.flatnonzero((matte > 127).any(1)), np.flatnonzero((matte > 127).any(0))
         if rows.size < 8 or columns.size < 8 or np.count_nonzero(matte > 127) > 0.6 * matte.size:
             continue
@@ -144,20 +147,20 @@ def paste(over: Image, photo: Image, alpha: Float) -> Image:
     return np.rint(mixed).astype(np.uint8)
 
 
-def composite(rng: np.random.Generator, library: Library, size: int, objects: int) -> Sample:
+def composite(rng: np.random.Generator, library: Library, pool: Sequence[int], size: int, objects: int) -> Sample:
     """One or two cut-outs over a photo. Of two, the one that is pointed at is in focus; unpointed, the near one."""
-    photo, _ = library[int(rng.integers(len(library)))]
+    photo, _ = library[pool[int(rng.integers(len(pool)))]]
     photo = recolour(rng, warp(photo, view(rng, photo.shape, size, (0.5, 1.0)), size, cv2.BORDER_REFLECT_101))
     if rng.random() < 0.5:
         photo = cv2.GaussianBlur(photo, (0, 0), size / 256 * rng.uniform(0.5, 4.0))
     defocus = layout(np.zeros((size, size), np.float32), rng, slanted=rng.random() < 0.3)
     if objects == 1:
-        pixels, alpha = cut_out(rng, library, size, (0.35, 1.0))
+        pixels, alpha = cut_out(rng, library, pool, size, (0.35, 1.0))
         photo = paste(photo, pixels, alpha)
         point = subject_point(rng, alpha) if rng.random() < 0.5 else None
         return Sample(photo, focus_hint((size, size), point), alpha, defocus, 1.0)
-    far_pixels, far_alpha = cut_out(rng, library, size, (0.25, 0.6))
-    near_pixels, near_alpha = cut_out(rng, library, size, (0.4, 0.9))
+    far_pixels, far_alpha = cut_out(rng, library, pool, size, (0.25, 0.6))
+    near_pixels, near_alpha = cut_out(rng, library, pool, size, (0.4, 0.9))
     photo = paste(paste(photo, far_pixels, far_alpha), near_pixels, near_alpha)
     far_alpha = far_alpha * (1.0 - near_alpha)
     distance = np.float32(rng.uniform(0.4, 1.0))
@@ -180,16 +183,15 @@ def plain(rng: np.random.Generator, library: Library, index: int, size: int, zoo
 
 
 def make_sample(library: Library, seed: int, number: int, size: int, fine: bool = False) -> Sample:
-    """Sample `number` of a run with `seed`, at (size, size). fine: for the octaves, mostly from the sharpest photos."""
+    """Sample `number` of a run with `seed`, at (size, size). fine: for the octaves; large ones from the sharpest photos."""
     rng = np.random.default_rng((seed, number))
+    pool: Sequence[int] = library.fine if fine and size > FINE_FROM_PX and library.fine else range(len(library))
     chance = rng.random()
-    if fine and library.fine and rng.random() < FINE:
-        sample = plain(rng, library, library.fine[int(rng.integers(len(library.fine)))], size, (0.4, 1.0))
-    elif chance < TWO_OBJECTS:
-        sample = composite(rng, library, size, 2)
+    if chance < TWO_OBJECTS:
+        sample = composite(rng, library, pool, size, 2)
     elif chance < TWO_OBJECTS + ONE_OBJECT:
-        sample = composite(rng, library, size, 1)
+        sample = composite(rng, library, pool, size, 1)
     else:
-        zoom = (0.6, 1.0) if rng.random() < 0.6 else (0.97, 1.0)
-        sample = plain(rng, library, int(rng.integers(len(library))), size, zoom)
+        zoom = (0.6, 1.0) if rng.random() < (0.3 if fine else 0.6) else (0.97, 1.0)
+        sample = plain(rng, library, pool[int(rng.integers(len(pool)))], size, zoom)
     return dataclasses.replace(sample, photo=degrade(rng, sample.photo))

@@ -5,6 +5,7 @@ active level keeps its loss. Low resolution first pays: most steps of levels 7-3
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 WARM_UP_STEPS = 100
 DECAY_FROM = 0.6  # share of a stage kind's steps after which the learning rate falls linearly
@@ -14,8 +15,9 @@ DECAY_FROM = 0.6  # share of a stage kind's steps after which the learning rate 
 class Stage:
     """One part of the schedule: up to share `until` of all steps, `batch` square pictures of `size` pixels.
 
-    lowest: the highest-resolution global level that is active. octaves: how many octaves above level 3 are trained, the
-    global levels frozen; 0 trains the global levels.
+    lowest: the highest-resolution global level that is active. octaves: how many octaves are trained, the global levels
+    frozen; 0 trains the global levels. overview: size at which the global levels see the picture then. finer: taken
+    instead at every second step.
     """
 
     until: float
@@ -23,8 +25,14 @@ class Stage:
     size: int
     batch: int
     octaves: int = 0
+    overview: int = 512
+    finer: "Stage | None" = None
 
 
+# Every photo at the size of the web, and, in turn, the sharpest ones at full size: one octave more.
+OCTAVES = Stage(
+    until=1.00, lowest=3, size=384, batch=6, octaves=2, finer=Stage(until=1.00, lowest=3, size=1280, batch=4, octaves=3)
+)
 STAGES = (
     Stage(until=0.01, lowest=7, size=128, batch=32),
     Stage(until=0.02, lowest=6, size=128, batch=32),
@@ -33,10 +41,14 @@ STAGES = (
     Stage(until=0.40, lowest=3, size=128, batch=32),
     Stage(until=0.65, lowest=3, size=192, batch=24),
     Stage(until=0.95, lowest=3, size=256, batch=16),
-    Stage(until=1.00, lowest=3, size=512, batch=4, octaves=2),
+    OCTAVES,
 )
 # Going on from a trained model.
-WARM_STAGES = (Stage(until=0.55, lowest=3, size=256, batch=16), Stage(until=1.00, lowest=3, size=384, batch=8))
+WARM_STAGES = (
+    Stage(until=0.35, lowest=3, size=256, batch=16),
+    Stage(until=0.65, lowest=3, size=384, batch=8),
+    OCTAVES,
+)
 # For trying things out: everything happens, at sizes that take seconds.
 TINY_STAGES = (
     Stage(until=0.10, lowest=7, size=64, batch=8),
@@ -44,13 +56,20 @@ TINY_STAGES = (
     Stage(until=0.30, lowest=5, size=64, batch=8),
     Stage(until=0.40, lowest=4, size=64, batch=8),
     Stage(until=0.85, lowest=3, size=64, batch=8),
-    Stage(until=1.00, lowest=3, size=128, batch=4, octaves=2),
+    Stage(until=1.00, lowest=3, size=128, batch=4, octaves=2, overview=128),
 )
+
+
+def stage_from(written: dict[str, Any]) -> Stage:
+    """A stage from its fields, as dataclasses.asdict gives them. Raises TypeError."""
+    finer = written.get("finer")
+    return Stage(**{**written, "finer": None if finer is None else stage_from(finer)})
 
 
 def stage_at(step: int, steps: int, stages: tuple[Stage, ...] = STAGES) -> Stage:
     """The stage of `step` of `steps`."""
-    return next((stage for stage in stages if step < stage.until * steps), stages[-1])
+    stage = next((stage for stage in stages if step < stage.until * steps), stages[-1])
+    return stage.finer if stage.finer is not None and step % 2 else stage
 
 
 def learning_rate(step: int, steps: int, peak: float, stages: tuple[Stage, ...] = STAGES) -> float:

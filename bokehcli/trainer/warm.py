@@ -12,8 +12,9 @@ from torch import Tensor, nn
 from bokehcli.errors import ModelError
 from bokehcli.model import ModelCard
 from bokehcli.trainer.data import Maker
-from bokehcli.trainer.loop import Batch, collate, global_states, octave_states
-from bokehcli.trainer.network import LensNet, MultiKernelBlock, NetworkOptions, decided
+from bokehcli.trainer.fine import halved, octave_states
+from bokehcli.trainer.loop import Batch, collate, overview_of
+from bokehcli.trainer.network import LensNet, MultiKernelBlock, NetworkOptions
 
 CALIBRATION_BATCHES, CALIBRATION_BATCH, CALIBRATION_PX = 8, 16, 256
 HALF = ".half"
@@ -111,7 +112,7 @@ def measure(network: LensNet, norms: dict[nn.BatchNorm2d, list[Tensor]], make: M
     for index in range(CALIBRATION_BATCHES):
         numbers = range(index * CALIBRATION_BATCH, (index + 1) * CALIBRATION_BATCH)
         batch: Batch = collate([make(seed, number, CALIBRATION_PX, False) for number in numbers])
-        state = decided(global_states(network, batch, CALIBRATION_PX)[-1])
-        octave_states(network, batch, state, 1)
+        maps, features = network.network.pyramid(overview_of(batch, CALIBRATION_PX))
+        octave_states(network.octave, network.network.state(maps[-1], features), [halved(batch.photo, 1)[0]])
     for hook in hooks:
         hook.remove()

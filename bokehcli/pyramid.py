@@ -1,0 +1,117 @@
+"""Octaves of a photo: sizes that double exactly up to the native one, and states that are held only where they were refined.
+
+A state is (C, h, w) float32: logits of alpha and defocus, hidden channels. Level 0 is the base, dense; every level above is
+twice as large, less a row or column where the native size is odd. Pure arrays; the networks are `bokehcli.infer`'s.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bokehcli.pixels import sampled
+from bokehcli.tiling import Box, boxes_of
+
+Image = NDArray[Any]
+Float = NDArray[np.float32]
+
+# The base's long side is at least this share of the global state's, and less than twice that.
+BASE_SHARE = 0.75
+
+
+def octave_count(native: tuple[int, int], state_px: int) -> int:
+    """How many octaves lie between a base that fits a global state of that long side and the native (height, width)."""
+    count = 0
+    while max(native) / 2 ** (count + 1) >= BASE_SHARE * state_px:
+        count += 1
+    return count
+
+
+def level_sizes(native: tuple[int, int], octaves: int) -> list[tuple[int, int]]:
+    """(height, width) of the base and of every octave, ascending: each the half of the next one, rounded up."""
+    sizes = [native]
+    for _ in range(octaves):
+        sizes.append((-(-sizes[-1][0] // 2), -(-sizes[-1][1] // 2)))
+    return sizes[::-1]
+
+
+def base_state(state: Float, native: tuple[int, int], octaves: int) -> Float:
+    """The global state (C, h, w), which covers the whole photo, at the base's size; a base pixel is 2^octaves native ones."""
+    size = level_sizes(native, octaves)[0]
+    scale = 2**octaves
+    return sampled(state, size, (native[0] / scale, native[1] / scale))
+
+
+def doubled(state: Float) -> Float:
+    """(C, h, w) -> (C, 2h, 2w), bilinear, pixel centres aligned, the border repeated."""
+    for axis in (1, 2):
+        padded = np.concatenate((state.take([0], axis), state, state.take([-1], axis)), axis)
+        before, middle, after = (padded.take(range(n, n + state.shape[axis]), axis) for n in range(3))
+        pair = np.stack((middle + (before - middle) * np.float32(0.25), middle + (after - middle) * np.float32(0.25)), axis + 1)
+        shape = list(state.shape)
+        shape[axis] *= 2
+        state = pair.reshape(shape)
+    return state
+
+
+@dataclass
+class Level:
+    """One level's state. dense: (C, h, w), or None where only `tiles` of it are held: (C, tile_px, tile_px) by row, column."""
+
+    size: tuple[int, int]
+    below: "Level | None" = None
+    dense: Float | None = None
+    tiles: dict[tuple[int, int], Float] = field(default_factory=dict)
+    tile_px: int = 0
+
+    def state(self, box: Box) -> Float:
+        """(C, h, w) of a box inside the level: refined tiles where there are any, else the level below, enlarged."""
+        if self.dense is not None:
+            return self.dense[:, *box.slices]
+        assert self.below is not None
+        rows, columns = self.below.size
+        first_row, first_column = max(0, (box.top - 1) // 2), max(0, (box.left - 1) // 2)
+        under = Box(first_row, min(rows, box.bottom // 2 + 1), first_column, min(columns, box.right // 2 + 1))
+        top, left = box.top - 2 * under.top, box.left - 2 * under.left
+        state = doubled(self.below.state(under))[:, top : top + box.height, left : left + box.width]
+        for row in range(box.top // self.tile_px, -(-box.bottom // self.tile_px)):
+            for column in range(box.left // self.tile_px, -(-box.right // self.tile_px)):
+                tile = self.tiles.get((row, column))
+                if tile is not None:
+                    overlay(state, box, tile, row * self.tile_px, column * self.tile_px)
+        return state
+
+
+def overlay(state: Float, box: Box, tile: Float, top: int, left: int) -> None:
+    """Put what a tile at (top, left) and a box have in common from the tile (C, h, w) into the box's state, in place."""
+    bottom, right = min(box.bottom, top + tile.shape[1]), min(box.right, left + tile.shape[2])
+    first_row, first_column = max(box.top, top), max(box.left, left)
+    if first_row < bottom and first_column < right:
+        state[:, first_row - box.top : bottom - box.top, first_column - box.left : right - box.left] = tile[
+            :, first_row - top : bottom - top, first_column - left : right - left
+        ]
+
+
+def uneven_tiles(alpha: Image, tile_px: int, reach_px: int, least: int) -> list[tuple[int, int]]:
+    """Row and column of the tiles in which, `reach_px` more on each side, alpha (h, w) varies by more than `least`."""
+    found = []
+    for tile in boxes_of(alpha.shape, tile_px):
+        around = alpha[
+            max(0, tile.top - reach_px) : tile.bottom + reach_px, max(0, tile.left - reach_px) : tile.right + reach_px
+        ]
+        if int(around.max()) - int(around.min()) > least:
+            found.append((tile.top // tile_px, tile.left // tile_px))
+    return found
+
+
+def inner_box(tile: Box, context_px: int, side_px: int, size: tuple[int, ...]) -> Box:
+    """The box of `side_px` that holds a tile with `context_px` on every side, or the whole length where that is smaller.
+
+    At the picture's border it moves inwards, so that the borders coincide and the convolutions pad the same way in both.
+    """
+    edges = []
+    for start, length in ((tile.top, size[0]), (tile.left, size[1])):
+        first = max(0, min(start - context_px, length - side_px))
+        edges += [first, min(length, first + side_px)]
+    return Box(*edges)
