@@ -1,0 +1,51 @@
+"""What of the machine this process may use: cores, and memory where the system tells."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+PROC, CGROUPS = Path("/proc"), Path("/sys/fs/cgroup")  # where Linux keeps them; elsewhere nothing is there
+
+
+def usable_cores() -> int:
+    """Cores that this process may run on, at least 1: its affinity, or all there are, and no more than its quota."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    quotas = (text.split() for text in cgroup_settings("cpu.max"))  # "200000 100000": microseconds of each so many
+    older = zip(cgroup_settings("cpu.cfs_quota_us"), cgroup_settings("cpu.cfs_period_us"), strict=False)
+    for quota, period in (*quotas, *older):
+        if quota.isdigit() and int(period) > 0:  # else "max", or -1 in version 1
+            cores = min(cores, int(quota) // int(period))
+    return max(1, cores)
+
+
+def available_bytes() -> int | None:
+    """Memory that is to be had without swapping, and no more than the limit of a container. None where unknown."""
+    limits = (*cgroup_settings("memory.max"), *cgroup_settings("memory.limit_in_bytes"))
+    amounts = [int(text) for text in limits if text.isdigit()]  # else "max"
+    for line in _lines(PROC / "meminfo"):
+        if line.startswith("MemAvailable:"):
+            amounts.append(int(line.split()[1]) * 1024)
+    return min(amounts, default=None)
+
+
+def cgroup_settings(name: str) -> Iterator[str]:
+    """What a file of that name says in this process's control groups and those above them.
+
+    Version 2 has one tree of groups, version 1 one a controller, in a folder of the controller's name.
+    """
+    for line in _lines(PROC / "self" / "cgroup"):
+        _, controllers, group = line.split(":", 2)
+        root = CGROUPS / controllers
+        inside = root / group.lstrip("/")
+        for folder in (inside, *inside.parents):
+            yield from (text.strip() for text in _lines(folder / name))
+            if folder == root:
+                break
+
+
+def _lines(path: Path) -> list[str]:
+    """The lines of a file, none where it cannot be read."""
+    try:
+        return path.read_text("utf-8").splitlines()
+    except OSError:
+        return []

@@ -1,0 +1,61 @@
+"""Cores and memory, from files as Linux has them."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from bokehcli import resources
+from bokehcli.resources import available_bytes, usable_cores
+
+
+@pytest.fixture
+def system(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Stands for /: an empty system of eight cores."""
+    monkeypatch.setattr(resources, "PROC", tmp_path / "proc")
+    monkeypatch.setattr(resources, "CGROUPS", tmp_path / "cgroup")
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(8)), raising=False)
+    return tmp_path
+
+
+def write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+
+
+def test_where_nothing_is_told_memory_is_unknown_and_the_affinity_counts(system: Path) -> None:
+    assert available_bytes() is None
+    assert usable_cores() == 8
+
+
+def test_without_affinity_all_cores_count(system: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(os, "sched_getaffinity")
+    monkeypatch.setattr(os, "cpu_count", lambda: 6)
+    assert usable_cores() == 6
+
+
+def test_memory_is_what_linux_calls_available(system: Path) -> None:
+    write(system / "proc" / "meminfo", "MemTotal:  9000 kB\nMemFree:  10 kB\nMemAvailable:  5000 kB\n")
+    assert available_bytes() == 5000 * 1024
+
+
+def test_the_tightest_group_of_version_2_counts(system: Path) -> None:
+    write(system / "proc" / "self" / "cgroup", "0::/outer/inner\n")
+    write(system / "cgroup" / "memory.max", "9000\n")
+    write(system / "cgroup" / "outer" / "memory.max", "700\n")
+    write(system / "cgroup" / "outer" / "inner" / "memory.max", "max\n")
+    write(system / "cgroup" / "outer" / "inner" / "cpu.max", "250000 100000\n")
+    write(system / "cgroup" / "outer" / "cpu.max", "max 100000\n")
+    assert available_bytes() == 700
+    assert usable_cores() == 2
+
+
+def test_version_1_has_a_tree_for_each_controller(system: Path) -> None:
+    write(system / "proc" / "self" / "cgroup", "4:memory:/gone\n2:cpu,cpuacct:/\n0::/\n")
+    write(system / "cgroup" / "memory" / "memory.limit_in_bytes", "800\n")
+    write(system / "cgroup" / "cpu,cpuacct" / "cpu.cfs_quota_us", "50000\n")
+    write(system / "cgroup" / "cpu,cpuacct" / "cpu.cfs_period_us", "100000\n")
+    assert available_bytes() == 800
+    assert usable_cores() == 1  # half a core is one all the same
+    write(system / "cgroup" / "cpu,cpuacct" / "cpu.cfs_quota_us", "-1\n")
+    assert usable_cores() == 8
