@@ -1,19 +1,38 @@
-"""Many photos, one after the other, and what happens when a result is already there."""
+"""Many photos, one after the other or several at once, and what happens when a result is already there."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bokehcli.discover import Job
-from bokehcli.options import Existing
+from bokehcli.model import find_model
+from bokehcli.options import Existing, RunOptions
 from bokehcli.outcome import Outcome, Status
 from bokehcli.storage import ALREADY_EXISTS
+from bokehcli.workers import Pool, share_out
 
 if TYPE_CHECKING:  # a dry run needs neither OpenCV nor ONNX Runtime
     from bokehcli.pipeline import Renderer
 
 
-def run_batch(jobs: Iterable[Job], renderer: "Renderer", started: Callable[[Job], None]) -> Iterator[Outcome]:
+def open_batch(
+    jobs: Sequence[Job], options: RunOptions, started: Callable[[Job], None], stopping: Callable[[int], None]
+) -> Generator[Outcome]:
+    """run_batch or run_in_workers, whichever suits the options, the machine and the number of photos to render.
+
+    What is needed and absent is an error before the first photo: raises ModelError, DeviceError, MissingDependency.
+    """
+    shared = share_out(options, sum(settle_existing(job, options.existing) is None for job in jobs))
+    if shared.jobs > 1:
+        if shared.needs_maps:
+            find_model(shared.infer.model)  # each worker opens it by itself; but what is wrong with it shows here
+        return run_in_workers(jobs, shared, started, stopping)
+    from bokehcli.pipeline import open_renderer
+
+    return run_batch(jobs, open_renderer(options), started)
+
+
+def run_batch(jobs: Iterable[Job], renderer: "Renderer", started: Callable[[Job], None]) -> Generator[Outcome]:
     """Do every job, in order, and yield what became of it. started is called as a photo is taken up.
 
     An interrupt passes through: the photo in hand leaves nothing half-written, and those before it are whole.
@@ -21,6 +40,37 @@ def run_batch(jobs: Iterable[Job], renderer: "Renderer", started: Callable[[Job]
     for job in jobs:
         started(job)
         yield settle_existing(job, renderer.options.existing) or renderer.render_photo(job)
+
+
+def run_in_workers(
+    jobs: Iterable[Job], options: RunOptions, started: Callable[[Job], None], stopping: Callable[[int], None]
+) -> Generator[Outcome]:
+    """As run_batch, in options.jobs processes: photos are taken up in order, and come back as they are done.
+
+    After an interrupt no photo is taken up; stopping is called with the number of those in hand, they are finished, and
+    KeyboardInterrupt follows. A second interrupt drops them: they leave nothing half-written. Raises WorkerError, and
+    what a worker could not open its renderer for.
+    """
+    with Pool(options) as pool:
+        for job in jobs:
+            settled = settle_existing(job, options.existing)
+            if settled is not None:
+                yield settled
+            while settled is None and pool.full and not pool.interrupted:
+                yield from pool.collect()
+            if pool.interrupted:
+                break
+            if settled is None:
+                started(job)
+                pool.give(job)
+        told = False
+        while pool.in_hand:
+            if pool.interrupted and not told:
+                stopping(pool.in_hand)
+                told = True
+            yield from pool.collect()
+        if pool.interrupted:
+            raise KeyboardInterrupt
 
 
 def settle_existing(job: Job, existing: Existing) -> Outcome | None:

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -180,9 +181,17 @@ def run(
     device: Annotated[
         Device, typer.Option(help="Where the network runs.", rich_help_panel="Running")
     ] = InferOptions.device,
+    jobs: Annotated[
+        int,
+        typer.Option(
+            metavar="N",
+            help="Photos rendered at once, each in a process; 0 is as many as cores and memory allow.",
+            rich_help_panel="Running",
+        ),
+    ] = RunOptions.jobs,
     threads: Annotated[
         int,
-        typer.Option(metavar="N", help="Threads of the network; 0 is one a core.", rich_help_panel="Running"),
+        typer.Option(metavar="N", help="Threads of each process; 0 shares the cores out.", rich_help_panel="Running"),
     ] = InferOptions.threads,
     max_megapixels: Annotated[
         float,
@@ -224,13 +233,14 @@ def run(
         existing=Existing.OVERWRITE if overwrite else Existing.SKIP if skip_existing else Existing.REFUSE,
         save_maps=save_maps,
         min_subject=min_subject,
+        jobs=jobs,
     )
     raise typer.Exit(_run(sources, out, options, dry_run=dry_run, quiet=quiet, verbose=verbose))
 
 
 def _run(sources: Sequence[Path], out: Path, options: RunOptions, *, dry_run: bool, quiet: bool, verbose: bool) -> int:
     """Find the photos and do them; returns the exit status."""
-    from bokehcli.batch import run_batch, settle_existing
+    from bokehcli.batch import open_batch, settle_existing
     from bokehcli.discover import discover
     from bokehcli.progress import Reporter
 
@@ -251,12 +261,10 @@ def _run(sources: Sequence[Path], out: Path, options: RunOptions, *, dry_run: bo
                 reporter.finished(settled)
         return ALL_DONE if reporter.all_well else FAILED
 
-    from bokehcli.pipeline import open_renderer
-
-    renderer = open_renderer(options)
+    outcomes = open_batch(found.jobs, options, reporter.started, reporter.stopping)
     try:
-        with reporter:
-            for outcome in run_batch(found.jobs, renderer, reporter.started):
+        with reporter, closing(outcomes):
+            for outcome in outcomes:
                 reporter.finished(outcome)
     except KeyboardInterrupt:
         return INTERRUPTED

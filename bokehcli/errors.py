@@ -5,6 +5,7 @@
     |-- MissingDependency     a package or system library that is not installed
     |-- ModelError            a model file or card that is absent, damaged or does not fit
     |-- DeviceError           an execution provider that was asked for and is not there
+    |-- WorkerError           a process to render photos in that could not be started
     `-- PhotoError            one photo could not be done; the batch goes on
         |-- ReadError         the file cannot be read
         |-- DecodeError       the bytes are not a photo that can be decoded
@@ -34,6 +35,10 @@ class ModelError(BokehError):
 
 class DeviceError(BokehError):
     """An execution provider that was asked for and is not there."""
+
+
+class WorkerError(BokehError):
+    """A process to render photos in that could not be started, or died before it took up a photo."""
 
 
 class PhotoError(BokehError):

@@ -86,7 +86,7 @@ class EncodeOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class InferOptions:
-    """model: folder or card of a model, None for the bundled one. threads: 0 for as many as there are cores."""
+    """model: folder or card of a model, None for the bundled one. threads: of one process; 0 shares the cores out."""
 
     model: Path | None = None
     device: Device = Device.AUTO
@@ -101,7 +101,8 @@ class InferOptions:
 class RunOptions:
     """Everything `bokeh run` is told.
 
-    min_subject: share of a photo below which what is in focus is no subject; such a photo stays as it is.
+    min_subject: share of a photo below which what is in focus is no subject; such a photo stays as it is. jobs: photos
+    rendered at once, each in a process of its own; 0 for as many as cores and memory allow.
     """
 
     lens: LensOptions = LensOptions()
@@ -111,7 +112,15 @@ class RunOptions:
     existing: Existing = Existing.REFUSE
     save_maps: bool = False
     min_subject: float = 0.005
+    jobs: int = 0
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.min_subject <= 1.0:
             raise UsageError(f"min-subject must be between 0 and 1, not {self.min_subject:g}")
+        if self.jobs < 0:
+            raise UsageError(f"jobs must be 0 or more, not {self.jobs}")
+
+    @property
+    def needs_maps(self) -> bool:
+        """Whether anything depends on the network: at strength 0 the pixels stay as they are."""
+        return self.lens.strength > 0 or self.save_maps

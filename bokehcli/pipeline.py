@@ -14,6 +14,7 @@ from bokehcli.infer import Network, open_network
 from bokehcli.lens import render
 from bokehcli.metadata import attach_metadata
 from bokehcli.model import find_model
+from bokehcli.opencv import cv2
 from bokehcli.options import Existing, RunOptions
 from bokehcli.outcome import Outcome, Status
 from bokehcli.photo import Photo
@@ -97,10 +98,12 @@ class Renderer:
 
 
 def open_renderer(options: RunOptions) -> Renderer:
-    """Open the network, unless no picture depends on it: at strength 0 the pixels stay as they are.
+    """Open the network, unless no picture depends on it. Threads that are asked for hold for all of this process.
 
     Raises ModelError and DeviceError.
     """
-    if options.lens.strength == 0 and not options.save_maps:
+    if options.infer.threads:
+        cv2.setNumThreads(options.infer.threads)
+    if not options.needs_maps:
         return Renderer(options, None)
     return Renderer(options, open_network(find_model(options.infer.model), options.infer))

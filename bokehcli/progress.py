@@ -108,6 +108,12 @@ class Reporter:
             else:
                 self._record(os.fsencode(outcome.destination))
 
+    def stopping(self, in_hand: int) -> None:
+        """Say that an interrupt was heard, and what is waited for."""
+        if not self.quiet:
+            photos = "the photo" if in_hand == 1 else f"the {in_hand} photos"
+            self._say(f"bokeh: finishing {photos} in hand; interrupt again to drop {'it' if in_hand == 1 else 'them'}")
+
     def planned(self, job: Job) -> None:
         """Put on stdout what would be written where."""
         self._record(os.fsencode(job.source) + b" -> " + os.fsencode(job.destination))

@@ -14,7 +14,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from bokehcli import __version__, pipeline
+from bokehcli import __version__, pipeline, workers
 from bokehcli.cli import main
 from bokehcli.errors import DeviceError, MissingDependency, ModelError
 from bokehcli.infer import Maps
@@ -27,6 +27,12 @@ Captured = pytest.CaptureFixture[str]
 class FakeNetwork:
     def predict(self, image: NDArray[Any]) -> Maps:
         return Maps(np.full(image.shape[:2], 255, np.uint8), np.zeros((6, 8), np.float32))
+
+
+@pytest.fixture(autouse=True)
+def one_core(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keeps the photos in this process, where the fakes are; tests/test_workers.py has the other processes."""
+    monkeypatch.setattr(workers, "usable_cores", lambda: 1)
 
 
 @pytest.fixture
@@ -95,11 +101,11 @@ def test_options_reach_the_stages_and_have_their_defaults_from_the_options(
     line = ["run", str(folder), "-o", str(folder.parent / "out")]
     assert main(line) == 2
     assert given.pop() == RunOptions()
-    options = "--f-number 2 --blades 7 --cat-eye 0.25 --highlights 0 --threads 3 --device cpu --model m"
+    options = "--f-number 2 --blades 7 --cat-eye 0.25 --highlights 0 --jobs 1 --threads 3 --device cpu --model m"
     assert main([*line, *options.split(), "--max-megapixels", "12.5", "--quality", "77", "--overwrite"]) == 2
     run = given.pop()
     assert run.lens == LensOptions(strength=strength_of_f_number(2), blades=7, cat_eye=0.25, highlights=0)
-    assert (run.infer.threads, run.infer.device, run.infer.model) == (3, "cpu", Path("m"))
+    assert (run.jobs, run.infer.threads, run.infer.device, run.infer.model) == (1, 3, "cpu", Path("m"))
     assert (run.decode.max_megapixels, run.encode.quality, run.existing) == (12.5, 77, "overwrite")
 
 
@@ -170,6 +176,7 @@ def test_a_dry_run_prints_pairs_and_touches_nothing(folder: Path, opened: list[A
         ["run", "{in}", "--out", "{out}", "--f-number", "2", "--strength", "0.5"],
         ["run", "{in}", "--out", "{out}", "--blades", "3"],
         ["run", "{in}", "--out", "{out}", "--threads", "-1"],
+        ["run", "{in}", "--out", "{out}", "--jobs", "-1"],
         ["run", "{in}", "--out", "{out}", "--max-megapixels", "nan"],
         ["run", "{in}", "--out", "{out}", "--device", "toaster"],
         ["run", "{in}", "--out", "{out}", "--overwrite", "--skip-existing"],

@@ -13,15 +13,16 @@ import bokehcli
 PACKAGE = Path(bokehcli.__file__).parent
 RANKS = {
     0: ["errors"],
-    1: ["photo", "options", "outcome", "pixels", "optics", "tiling", "pyramid", "model", "containers", "opencv"],
+    1: ["photo", "options", "outcome", "pixels", "optics", "tiling", "pyramid", "model", "containers", "opencv", "resources"],
     2: ["discover", "decode", "infer", "lens", "encode", "metadata", "storage"],
     3: ["pipeline"],
-    4: ["batch", "progress"],
-    5: ["cli", "__main__"],
+    4: ["workers"],
+    5: ["batch", "progress"],
+    6: ["cli", "__main__"],
 }
 RANK_OF = {module: rank for rank, modules in RANKS.items() for module in modules}
 # Where the modules of one rank may use each other: the vocabulary, and the entry point.
-SOCIABLE = {1, 5}
+SOCIABLE = {1, 6}
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 
 

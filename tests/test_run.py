@@ -41,7 +41,7 @@ def rendered(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Pa
 def test_every_photo_is_rendered_and_its_path_printed(rendered: tuple[Path, Any]) -> None:
     out, done = rendered
     assert done.returncode == 0, done.stderr
-    assert done.stdout.split() == [str(out / Path(name).with_suffix(".png")) for name in PHOTOS]
+    assert sorted(done.stdout.split()) == [str(out / Path(name).with_suffix(".png")) for name in PHOTOS]
 
 
 @pytest.mark.parametrize("name", ["astronaut", "chelsea", "coffee"])
@@ -145,10 +145,29 @@ def test_a_bad_photo_costs_itself_and_nothing_else(photos: Path, tmp_path: Path)
     shutil.copy(photos / "coffee.jpg", folder / "b.jpg")
     (folder / "a.jpg").write_bytes((photos / "chelsea.jpg").read_bytes()[:9000])
     (folder / "c.png").write_text("no photo")
-    done = run(folder, "--out", tmp_path / "out")
+    done = run(folder, "--out", tmp_path / "out", "--jobs", "2")
     assert done.returncode == 1
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["b.jpg"]
     assert [name in done.stderr for name in ("a.jpg", "c.png")] == [True, True]
+
+
+def test_several_processes_give_the_same_bytes_as_one(photos: Path, tmp_path: Path) -> None:
+    for jobs in ("1", "2"):
+        done = run(*(photos / name for name in PHOTOS), "--out", tmp_path / jobs, "--jobs", jobs, "--save-maps")
+        assert done.returncode == 0, done.stderr
+    names = sorted(path.name for path in (tmp_path / "1").iterdir())
+    assert names == sorted(path.name for path in (tmp_path / "2").iterdir())
+    assert len(names) == 3 * len(PHOTOS)
+    for name in names:
+        assert (tmp_path / "1" / name).read_bytes() == (tmp_path / "2" / name).read_bytes()
+
+
+def test_a_damaged_model_is_one_line_and_no_photo(photos: Path, tmp_path: Path) -> None:
+    shutil.copytree(Path(__file__).parent.parent / "models", tmp_path / "model")
+    (tmp_path / "model" / "octave.onnx").write_bytes(b"damaged")
+    done = run(photos, "--out", tmp_path / "out", "--model", tmp_path / "model", "--jobs", "2")
+    assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (2, "", 1)
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_second_run_replaces_nothing_unasked(photos: Path, tmp_path: Path) -> None:

@@ -1,0 +1,244 @@
+"""Processes that render photos: how many, the pool that hands them jobs, and what each of them does.
+
+They are spawned, not forked: the thread pools of OpenCV and ONNX Runtime do not survive a fork, and a spawned process is
+the same on every system. Only jobs and outcomes cross the pipes. concurrent.futures would end the whole pool when one
+process dies; here that costs its photo and nothing else.
+"""
+
+import multiprocessing
+import signal
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from multiprocessing import connection
+from multiprocessing.connection import Connection
+from multiprocessing.context import SpawnProcess
+from types import FrameType, TracebackType
+from typing import Protocol
+
+from bokehcli.discover import Job
+from bokehcli.errors import BokehError, WorkerError
+from bokehcli.options import Device, RunOptions
+from bokehcli.outcome import Outcome, Status
+from bokehcli.resources import available_bytes, usable_cores
+
+WORKER_BYTES = 1 << 30  # what one process is taken to need when memory decides how many there are
+MOST_WORKERS = 60  # Windows waits for 63 handles at once; each worker is one, the wake-up another
+GRACE_S = 5.0  # to leave after SIGTERM: Python looks at signals between two calls of a library
+
+
+class Rendering(Protocol):
+    """What a worker needs of a Renderer."""
+
+    def render_photo(self, job: Job) -> Outcome:
+        """Do one photo; never raises an Exception."""
+
+
+Opening = Callable[[RunOptions], Rendering]
+
+
+def open_renderer(options: RunOptions) -> Rendering:
+    """The pipeline's, imported where photos are rendered and not where they are handed out."""
+    from bokehcli import pipeline
+
+    return pipeline.open_renderer(options)
+
+
+def share_out(options: RunOptions, photos: int) -> RunOptions:
+    """The options with jobs and, when there are several, threads filled in: jobs x threads are at most the cores.
+
+    Unasked, a device other than the CPU gets one process: there is one of it, and each process would fill its memory anew.
+    """
+    cores = usable_cores()
+    jobs = options.jobs
+    if jobs == 0 and options.infer.device in (Device.AUTO, Device.CPU):
+        memory_bytes = available_bytes()
+        jobs = cores // max(1, options.infer.threads)
+        if memory_bytes is not None:
+            jobs = min(jobs, memory_bytes // WORKER_BYTES)
+    jobs = max(1, min(jobs, photos, MOST_WORKERS))
+    if jobs == 1:
+        return replace(options, jobs=1)
+    threads = options.infer.threads or max(1, cores // jobs)
+    return replace(options, jobs=jobs, infer=replace(options.infer, threads=threads))
+
+
+@dataclass(eq=False)
+class Worker:
+    """One process as the pool sees it. job: the photo it has in hand. ready: it has opened its renderer."""
+
+    process: SpawnProcess
+    pipe: Connection
+    job: Job | None = None
+    ready: bool = False
+
+
+class Pool:
+    """Up to options.jobs processes, each with one photo in hand; started as photos come in, replaced when they die.
+
+    A context manager. The first SIGINT within it sets `interrupted` and ends a wait; the second raises KeyboardInterrupt.
+    On the way out, processes that are idle leave, and those with a photo in hand are told to drop it.
+    """
+
+    def __init__(self, options: RunOptions) -> None:
+        self.options = options
+        self.interrupted = False
+        self._workers: list[Worker] = []
+        self._ever_ready = False
+        self._woken, self._wake = multiprocessing.Pipe(duplex=False)
+        self._earlier = signal.getsignal(signal.SIGINT)
+
+    def __enter__(self) -> "Pool":
+        if self._earlier is not signal.SIG_IGN:  # as nohup and & have it: then it stays so
+            signal.signal(signal.SIGINT, self._interrupt)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        try:
+            stop(self._workers)
+        finally:
+            signal.signal(signal.SIGINT, self._earlier)
+            self._wake.close()
+            self._woken.close()
+
+    @property
+    def in_hand(self) -> int:
+        """Photos that are being rendered now."""
+        return sum(worker.job is not None for worker in self._workers)
+
+    @property
+    def full(self) -> bool:
+        """Whether every process that there may be has a photo in hand."""
+        return self.in_hand >= self.options.jobs
+
+    def give(self, job: Job) -> None:
+        """Hand a photo to an idle process, or to a new one. Raises WorkerError."""
+        assert not self.full
+        worker = next((worker for worker in self._workers if worker.job is None), None) or self._start()
+        worker.job = job
+        with suppress(OSError):  # it has died meanwhile, and collect will see that
+            worker.pipe.send(job)
+
+    def collect(self) -> Iterator[Outcome]:
+        """Wait until something happens, and yield what became of the photos that are no longer in hand, if any.
+
+        Raises what a worker could not open its renderer for, and WorkerError when the first ones die of it.
+        """
+        of_pipe = {worker.pipe: worker for worker in self._workers}
+        for pipe in connection.wait([self._woken, *of_pipe]):
+            if pipe is self._woken:
+                self._woken.recv_bytes()
+            elif (outcome := self._receive(of_pipe[pipe])) is not None:  # type: ignore[index]  # all are Connections
+                yield outcome
+
+    def _receive(self, worker: Worker) -> Outcome | None:
+        """What a worker says, or, when its pipe has closed, the failure of the photo that it had in hand."""
+        try:
+            said: Outcome | BokehError | None = worker.pipe.recv()
+        except (EOFError, OSError):
+            return self._bury(worker)
+        if isinstance(said, BokehError):
+            raise said
+        if said is None:
+            self._ever_ready = worker.ready = True
+        else:
+            worker.job = None
+        return said
+
+    def _bury(self, worker: Worker) -> Outcome | None:
+        self._workers.remove(worker)
+        worker.pipe.close()
+        worker.process.join(GRACE_S)
+        how = cause_of_death(worker.process.exitcode)
+        if not self._ever_ready:
+            raise WorkerError(f"the process that was to render photos died as it started ({how})")
+        if worker.job is None:
+            return None
+        error = f"{worker.job.source}: the process that rendered it died ({how})"
+        return Outcome(source=worker.job.source, destination=worker.job.destination, status=Status.FAILED, error=error)
+
+    def _start(self) -> Worker:
+        ours, theirs = multiprocessing.Pipe()
+        process = multiprocessing.get_context("spawn").Process(
+            target=serve, args=(theirs, self.options, open_renderer), name="bokeh worker", daemon=True
+        )
+        try:
+            with _born_deaf_to_interrupts():
+                process.start()
+        except OSError as error:
+            ours.close()
+            raise WorkerError(f"no process to render photos in could be started ({error.strerror or error})") from error
+        finally:
+            theirs.close()
+        worker = Worker(process, ours)
+        self._workers.append(worker)
+        return worker
+
+    def _interrupt(self, *_: object) -> None:
+        if self.interrupted:
+            raise KeyboardInterrupt
+        self.interrupted = True
+        self._wake.send_bytes(b"!")
+
+
+def serve(pipe: Connection, options: RunOptions, opening: Opening) -> None:
+    """What a worker does: open a renderer, say so with None (or send the error), then do job after job.
+
+    It leaves when its pipe closes, so also when the process that hands out jobs was killed.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal interrupts every process of the group at once
+    signal.signal(signal.SIGTERM, _leave)
+    with suppress(EOFError, BrokenPipeError, ConnectionResetError):
+        try:
+            renderer = opening(options)
+        except BokehError as error:
+            pipe.send(error)
+            return
+        pipe.send(None)
+        while True:
+            pipe.send(renderer.render_photo(pipe.recv()))
+
+
+def stop(workers: Sequence[Worker]) -> None:
+    """End processes: the idle ones by closing their pipe, the others by SIGTERM, which leaves no temporary file."""
+    for worker in workers:
+        worker.pipe.close()
+        if worker.job is not None:
+            worker.process.terminate()
+    for worker in workers:
+        worker.process.join(GRACE_S)
+        if worker.process.exitcode is None:
+            worker.process.kill()
+            worker.process.join()
+
+
+def cause_of_death(status: int | None) -> str:
+    """An exit status as multiprocessing has it, in words: negative for a signal, None while the process lives."""
+    if status is None:
+        return "it closed its pipe"
+    return f"signal {-status}" if status < 0 else f"exit status {status}"
+
+
+def _leave(number: int, _: FrameType | None) -> None:
+    sys.exit(128 + number)
+
+
+@contextmanager
+def _born_deaf_to_interrupts() -> Iterator[None]:
+    """Block SIGINT in a process that is started within: it would end it before it can ignore it.
+
+    In this process it is held back for as long. multiprocessing's resource tracker unblocks it when that starts; so
+    that comes first. Windows has no such mask.
+    """
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    from multiprocessing import resource_tracker
+
+    resource_tracker.ensure_running()
+    earlier = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, earlier)

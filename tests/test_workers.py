@@ -1,0 +1,321 @@
+"""Processes that render: how many, and what it costs when one dies, is interrupted or is left alone.
+
+The processes and pipes are real. What renders in them is a stand-in, which a spawned process imports from here.
+"""
+
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from bokehcli import workers
+from bokehcli.batch import run_in_workers
+from bokehcli.cli import main
+from bokehcli.discover import Job
+from bokehcli.errors import ModelError, WorkerError
+from bokehcli.options import Device, Existing, InferOptions, LensOptions, RunOptions
+from bokehcli.outcome import Outcome, Status
+from bokehcli.storage import write_atomic
+from bokehcli.workers import share_out
+
+posix = pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
+linux = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks into /proc")
+REPOSITORY = Path(__file__).parent.parent
+TWO = RunOptions(jobs=2, infer=InferOptions(threads=1))
+GIB = 1 << 30
+
+
+class Stand:
+    """Writes its process's number where the rendering belongs; a photo's name says what befalls it."""
+
+    def render_photo(self, job: Job) -> Outcome:
+        if "kill" in job.source.name:
+            os.kill(os.getpid(), signal.SIGKILL)
+        if "leave" in job.source.name:
+            os._exit(3)
+        if "slow" in job.source.name:
+            time.sleep(0.5)
+        if "stuck" in job.source.name:
+            time.sleep(60)
+        write_atomic(job.destination, str(os.getpid()).encode(), exclusive=True)
+        return Outcome(source=job.source, destination=job.destination, status=Status.DONE, written=(job.destination,))
+
+
+def open_stand(options: RunOptions) -> Stand:
+    return Stand()
+
+
+def open_nothing(options: RunOptions) -> Stand:
+    raise ModelError("the model is not here")
+
+
+def die_opening(options: RunOptions) -> Stand:
+    os._exit(9)
+
+
+def open_after_one_death(options: RunOptions) -> Stand:
+    """Dies as it opens, but only when a first process has opened."""
+    flag = Path(os.environ["BOKEH_TEST_FLAG"])
+    try:
+        flag.touch(exist_ok=False)
+    except FileExistsError:
+        time.sleep(0.5)  # until the first has said that it is ready
+        os._exit(9)
+    return Stand()
+
+
+@pytest.fixture(autouse=True)
+def stand(monkeypatch: pytest.MonkeyPatch) -> Callable[[object], None]:
+    """Workers open a stand-in; call with another opening for that."""
+    monkeypatch.setattr(workers, "open_renderer", open_stand)
+    return lambda opening: monkeypatch.setattr(workers, "open_renderer", opening)
+
+
+def run(folder: Path, *names: str, options: RunOptions = TWO) -> list[Outcome]:
+    jobs = [Job(source=Path("in", name), destination=folder / name) for name in names]
+    return list(run_in_workers(jobs, options, lambda job: None, lambda in_hand: None))
+
+
+def statuses(outcomes: list[Outcome]) -> dict[str, Status]:
+    return {outcome.source.name: outcome.status for outcome in outcomes}
+
+
+@pytest.mark.parametrize(
+    ("jobs", "threads", "photos", "memory_bytes", "shared"),
+    [
+        (0, 0, 100, None, (8, 1)),
+        (0, 0, 3, None, (3, 2)),
+        (0, 2, 100, None, (4, 2)),
+        (0, 0, 100, 3 * GIB, (3, 2)),
+        (0, 0, 100, GIB // 2, (1, 0)),
+        (0, 16, 100, None, (1, 16)),
+        (0, 0, 1, None, (1, 0)),
+        (0, 0, 0, None, (1, 0)),
+        (1, 0, 100, None, (1, 0)),
+        (1, 3, 100, None, (1, 3)),
+        (2, 0, 100, GIB // 2, (2, 4)),
+        (20, 0, 100, None, (20, 1)),
+        (20, 0, 5, None, (5, 1)),
+        (8, 3, 100, None, (8, 3)),
+    ],
+)
+def test_cores_are_shared_out(
+    monkeypatch: pytest.MonkeyPatch, jobs: int, threads: int, photos: int, memory_bytes: int | None, shared: tuple[int, int]
+) -> None:
+    monkeypatch.setattr(workers, "usable_cores", lambda: 8)
+    monkeypatch.setattr(workers, "available_bytes", lambda: memory_bytes)
+    options = share_out(RunOptions(jobs=jobs, infer=InferOptions(threads=threads)), photos)
+    assert (options.jobs, options.infer.threads) == shared
+
+
+def test_another_device_gets_one_process_unless_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workers, "usable_cores", lambda: 8)
+    cuda = InferOptions(device=Device.CUDA)
+    assert share_out(RunOptions(infer=cuda), 100).jobs == 1
+    assert share_out(RunOptions(infer=cuda, jobs=2), 100).jobs == 2
+
+
+def test_every_photo_is_done_once_by_as_many_processes_as_asked(tmp_path: Path) -> None:
+    names = [f"{number}.slow.jpg" for number in range(6)]
+    outcomes = run(tmp_path, *names)
+    assert statuses(outcomes) == dict.fromkeys(names, Status.DONE)
+    by = {(tmp_path / name).read_text() for name in names}
+    assert len(by) == 2
+    assert str(os.getpid()) not in by
+
+
+def test_what_is_there_already_needs_no_process(tmp_path: Path, stand: Callable[[object], None]) -> None:
+    stand(die_opening)
+    (tmp_path / "a.jpg").touch()
+    (outcome,) = run(tmp_path, "a.jpg", options=RunOptions(jobs=2, existing=Existing.SKIP))
+    assert outcome.status is Status.SKIPPED
+
+
+@posix
+def test_a_process_that_is_killed_costs_its_photo_and_is_replaced(tmp_path: Path) -> None:
+    outcomes = run(tmp_path, "a.jpg", "kill.jpg", "kill2.jpg", "kill3.jpg", "b.jpg", "c.jpg", "leave.jpg", "d.jpg")
+    failed = {outcome.source.name: outcome.error for outcome in outcomes if outcome.status is Status.FAILED}
+    assert failed == {
+        **{
+            name: f"{Path('in', name)}: the process that rendered it died (signal 9)"
+            for name in ("kill.jpg", "kill2.jpg", "kill3.jpg")
+        },
+        "leave.jpg": f"{Path('in', 'leave.jpg')}: the process that rendered it died (exit status 3)",
+    }
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.jpg", "b.jpg", "c.jpg", "d.jpg"]
+
+
+def test_what_cannot_be_opened_ends_the_run(tmp_path: Path, stand: Callable[[object], None]) -> None:
+    stand(open_nothing)
+    with pytest.raises(ModelError, match="the model is not here"):
+        run(tmp_path, "a.jpg", "b.jpg")
+    stand(die_opening)
+    with pytest.raises(WorkerError, match=r"exit status 9"):
+        run(tmp_path, "a.jpg", "b.jpg")
+
+
+def test_a_later_process_that_dies_opening_costs_one_photo(
+    tmp_path: Path, stand: Callable[[object], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BOKEH_TEST_FLAG", str(tmp_path / "flag"))
+    stand(open_after_one_death)
+    found = list(statuses(run(tmp_path, "a.slow.jpg", "b.slow.jpg")).values())
+    assert sorted(found) == [Status.DONE, Status.FAILED]
+
+
+def test_processes_end_when_the_outcomes_are_no_longer_asked_for(tmp_path: Path) -> None:
+    jobs = [Job(source=Path(name), destination=tmp_path / name) for name in ("a.jpg", "stuck.jpg", "b.jpg")]
+    outcomes = run_in_workers(jobs, TWO, lambda job: None, lambda in_hand: None)
+    assert next(outcomes).source.name in ("a.jpg", "b.jpg")
+    outcomes.close()
+    assert multiprocessing.active_children() == []
+
+
+@posix
+def test_a_command_line_goes_on_after_a_death(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    names = ("a.jpg", "kill.jpg", "b.jpg")
+    for name in names:
+        (tmp_path / name).touch()
+    out = tmp_path / "out"
+    assert main(["run", *(str(tmp_path / name) for name in names), "-o", str(out), "--jobs", "2", "-q"]) == 1
+    captured = capfd.readouterr()
+    assert sorted(captured.out.split()) == [str(out / "a.jpg"), str(out / "b.jpg")]
+    assert captured.err == f"bokeh: {tmp_path / 'kill.jpg'}: the process that rendered it died (signal 9)\n"
+
+
+@pytest.mark.parametrize("opening", [open_nothing, die_opening])
+def test_a_command_line_whose_workers_cannot_start_is_status_2(
+    tmp_path: Path, stand: Callable[[object], None], capfd: pytest.CaptureFixture[str], opening: object
+) -> None:
+    stand(opening)
+    for name in ("a.jpg", "b.jpg"):
+        (tmp_path / name).touch()
+    assert main(["run", str(tmp_path), "-o", str(tmp_path / "out"), "--jobs", "2", "-q"]) == 2
+    assert len(capfd.readouterr().err.splitlines()) == 1
+
+
+@pytest.fixture
+def started(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
+    """Starts `bokeh run --jobs 2` on photos of these names, in a process group of its own and with the stand-in."""
+    script = (
+        "import sys\n"
+        "from bokehcli import workers\n"
+        "from bokehcli.cli import main\n"
+        "from tests.test_workers import open_stand\n"
+        "workers.open_renderer = open_stand\n"
+        "sys.exit(main(sys.argv[1:]))\n"
+    )
+    begun: list[subprocess.Popen[bytes]] = []
+
+    def start(*names: str) -> subprocess.Popen[bytes]:
+        for name in names:
+            (tmp_path / name).touch()
+        line = ["run", *(str(tmp_path / name) for name in names), "-o", str(tmp_path / "out"), "--jobs", "2"]
+        environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+        begun.append(
+            subprocess.Popen(
+                [sys.executable, "-c", script, *line],
+                env=environment,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                start_new_session=True,
+            )
+        )
+        return begun[-1]
+
+    yield start
+    for process in begun:
+        process.kill()
+        process.communicate()
+
+
+@posix
+def test_an_interrupt_finishes_what_is_in_hand(tmp_path: Path, started: Callable[..., subprocess.Popen[bytes]]) -> None:
+    process = started("0.jpg", *(f"{number}.slow.jpg" for number in range(1, 30)))
+    assert process.stdout is not None
+    first = process.stdout.readline()
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert b"interrupt again to drop them" in err
+    assert err.splitlines()[-1].startswith(b"interrupted: ")
+    assert b"Traceback" not in err
+    printed = sorted((first + out).decode().split())
+    assert 1 < len(printed) < 10
+    assert printed == sorted(map(str, (tmp_path / "out").iterdir()))
+
+
+@linux
+def test_an_interrupt_as_the_processes_start_is_kept_from_them(
+    started: Callable[..., subprocess.Popen[bytes]],
+) -> None:
+    process = started(*(f"{number}.slow.jpg" for number in range(30)))
+    wait_for(lambda: len(children_of(process.pid)) >= 2)
+    os.killpg(process.pid, signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert b"Traceback" not in err
+
+
+@posix
+def test_a_second_interrupt_drops_what_is_in_hand(tmp_path: Path, started: Callable[..., subprocess.Popen[bytes]]) -> None:
+    process = started("0.jpg", "1.jpg", "stuck1.jpg", "stuck2.jpg", "2.jpg")
+    assert process.stdout is not None
+    process.stdout.readline(), process.stdout.readline()
+    os.killpg(process.pid, signal.SIGINT)
+    assert process.stderr is not None
+    for line in process.stderr:
+        if b"interrupt again" in line:
+            break
+    os.killpg(process.pid, signal.SIGINT)
+    _, err = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert err.splitlines()[-1].startswith(b"interrupted: 2 of 5")
+    assert b"Traceback" not in err
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["0.jpg", "1.jpg"]
+
+
+@linux
+def test_processes_end_when_the_one_that_hands_out_is_killed(
+    tmp_path: Path, started: Callable[..., subprocess.Popen[bytes]]
+) -> None:
+    process = started("0.jpg", *(f"{number}.slow.jpg" for number in range(1, 30)))
+    assert process.stdout is not None
+    process.stdout.readline()
+    children = children_of(process.pid)
+    assert len(children) >= 3  # two workers, and the resource tracker of multiprocessing
+    process.kill()
+    process.wait()
+    wait_for(lambda: not any(alive(child) for child in children))
+    assert len(list((tmp_path / "out").iterdir())) < 10
+    assert not list((tmp_path / "out").glob(".*"))
+
+
+def children_of(pid: int) -> list[int]:
+    return [int(child) for task in Path(f"/proc/{pid}/task").iterdir() for child in (task / "children").read_text().split()]
+
+
+def alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def wait_for(condition: Callable[[], bool], timeout_s: float = 30.0) -> None:
+    end_s = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < end_s
+        time.sleep(0.02)
+
+
+def test_at_strength_0_no_model_is_looked_for() -> None:
+    assert not RunOptions(lens=LensOptions(strength=0)).needs_maps
+    assert RunOptions(lens=LensOptions(strength=0), save_maps=True).needs_maps
+    assert RunOptions().needs_maps
