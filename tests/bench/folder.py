@@ -3,7 +3,8 @@
     python -m tests.bench.folder PHOTO... [--count 100] [--megapixels 12]
 
 Every photo is another crop, flip and size of one that was given, as JPEG. With --megapixels all have that size; without
-it sizes are mixed, from 0.5 to 12 megapixels. Memory is read from /proc, so this runs on Linux only.
+it sizes are mixed, from 0.5 to 12 megapixels. Photos are done one at a time. Memory is read from
+/proc, so this runs on Linux only.
 """
 
 import argparse
@@ -11,7 +12,6 @@ import random
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,9 +21,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tests.bench.machine import machine
+from tests.bench.memory import PeakSampler
 
 MIXED_MEGAPIXELS = (0.5, 1.0, 2.0, 4.0, 8.0, 12.0)
-SAMPLE_EVERY_S = 0.02
 ENDS = 10  # photos at the beginning and at the end that are compared
 
 
@@ -58,39 +58,17 @@ def make_photos(sources: list[Path], folder: Path, count: int, megapixels: float
         (folder / f"{index:04}.jpg").write_bytes(cv2.imencode(".jpg", photo, [cv2.IMWRITE_JPEG_QUALITY, 90])[1].tobytes())
 
 
-def resident_mib(pid: int) -> float:
-    """Resident memory of a process and its children now."""
-    total = 0.0
-    try:
-        for task in Path(f"/proc/{pid}/task").iterdir():
-            total += sum(resident_mib(int(child)) for child in (task / "children").read_text().split())
-        for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-            if line.startswith("VmRSS:"):
-                total += int(line.split()[1]) / 1024
-    except (FileNotFoundError, ProcessLookupError):  # it has just ended
-        pass
-    return total
-
-
 def watch(command: list[str]) -> list[Done]:
     """Run a command that prints a line for every photo; what was so when each line came."""
     started = time.perf_counter()
     done: list[Done] = []
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
-        peak = [0.0]
-
-        def sample() -> None:
-            while process.poll() is None:
-                peak[0] = max(peak[0], resident_mib(process.pid))
-                time.sleep(SAMPLE_EVERY_S)
-
-        sampler = threading.Thread(target=sample, daemon=True)
-        sampler.start()
+        sampler = PeakSampler(process.pid)
         for _ in process.stdout:
-            done.append(Done(time.perf_counter() - started, peak[0]))
+            done.append(Done(time.perf_counter() - started, sampler.peak.rss_mib))
         status = process.wait()
-        sampler.join()
+        sampler.stop()
     if status != 0:
         raise SystemExit(f"bokeh run ended with status {status}")
     return done
@@ -110,7 +88,7 @@ def main() -> None:
         source, out = Path(temporary, "in"), Path(temporary, "out")
         source.mkdir()
         make_photos(arguments.photos, source, arguments.count, arguments.megapixels, arguments.seed)
-        options = ["--quiet", "--threads", str(arguments.threads)]
+        options = ["--quiet", "--jobs", "1", "--threads", str(arguments.threads)]
         options += [] if arguments.model is None else ["--model", str(arguments.model)]
         done = watch([sys.executable, "-u", "-m", "bokehcli", "run", str(source), "--out", str(out), *options])
     each_s = np.diff([0.0, *(photo.elapsed_s for photo in done)])

@@ -1,0 +1,96 @@
+"""What rendering several photos at once brings: `bokeh run` on one folder with --jobs 1 and with a process a core.
+
+    python -m tests.bench.jobs PHOTO... [--count 60] [--megapixels 2,6,12,24] [--jobs N]
+
+Every photo is another crop, flip and size of one that was given, landscape or portrait; most are JPEG, one in six PNG,
+one in six WebP. Memory is that of the whole process tree, from /proc, so this runs on Linux only.
+"""
+
+import argparse
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+
+from bokehcli.resources import usable_cores
+from tests.bench.folder import varied
+from tests.bench.machine import machine
+from tests.bench.memory import Memory, PeakSampler
+
+SUFFIXES = (".jpg", ".jpg", ".png", ".jpg", ".webp", ".jpg")  # in turn
+
+
+@dataclass(frozen=True)
+class Run:
+    """One pass over the folder. Start and end of the processes are within elapsed_s."""
+
+    elapsed_s: float
+    peak: Memory
+
+
+def make_photos(sources: list[Path], folder: Path, count: int, sizes: list[float], seed: int) -> float:
+    """Write the photos, every size equally often; returns their megapixels together."""
+    chance = random.Random(seed)
+    images = [image for image in (cv2.imread(str(path)) for path in sources) if image is not None]
+    order = [sizes[index % len(sizes)] for index in range(count)]
+    chance.shuffle(order)
+    total = 0.0
+    for index, megapixels in enumerate(order):
+        photo = varied(images[index % len(images)], megapixels, chance)
+        cv2.imwrite(str(folder / f"{index:04}{SUFFIXES[index % len(SUFFIXES)]}"), photo)
+        total += photo.shape[0] * photo.shape[1] / 1e6
+    return total
+
+
+def run(source: Path, out: Path, jobs: int, count: int, more: list[str]) -> Run:
+    """Render the folder and watch."""
+    command = [sys.executable, "-m", "bokehcli", "run", str(source), "--out", str(out), "--quiet", "--jobs", str(jobs)]
+    started = time.perf_counter()
+    with subprocess.Popen([*command, *more], stdout=subprocess.PIPE, text=True) as process:
+        sampler = PeakSampler(process.pid)
+        assert process.stdout is not None
+        done = sum(1 for _ in process.stdout)
+        status = process.wait()
+    elapsed_s = time.perf_counter() - started
+    if status != 0 or done != count:
+        raise SystemExit(f"bokeh run ended with status {status} and {done} of {count} photos")
+    return Run(elapsed_s, sampler.stop())
+
+
+def main() -> None:
+    """Make the photos, run twice, print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("photos", type=Path, nargs="+", metavar="PHOTO")
+    parser.add_argument("--count", type=int, default=60)
+    parser.add_argument("--megapixels", default="2,6,12,24", help="sizes to mix, by comma")
+    parser.add_argument("--jobs", type=int, default=usable_cores(), help="of the second run")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--model", type=Path, default=None)
+    arguments = parser.parse_args()
+    sizes = [float(size) for size in arguments.megapixels.split(",")]
+    more = [] if arguments.model is None else ["--model", str(arguments.model)]
+    runs = {}
+    with tempfile.TemporaryDirectory() as temporary:
+        source = Path(temporary, "in")
+        source.mkdir()
+        total = make_photos(arguments.photos, source, arguments.count, sizes, arguments.seed)
+        for jobs in (1, arguments.jobs):
+            runs[jobs] = run(source, Path(temporary, f"out{jobs}"), jobs, arguments.count, more)
+    print(f"{arguments.count} photos of {arguments.megapixels} MP, {total:.0f} MP together")
+    for jobs, each in runs.items():
+        print(
+            f"--jobs {jobs}: {each.elapsed_s:.1f} s, {arguments.count / each.elapsed_s:.2f} photos/s, "
+            f"{total / each.elapsed_s:.1f} MP/s; peak memory {each.peak.pss_mib:.0f} MiB (PSS), {each.peak.rss_mib:.0f} (RSS)"
+        )
+    print(f"ratio {runs[1].elapsed_s / runs[arguments.jobs].elapsed_s:.2f}")
+    print(machine())
+    print("repeat: python -m tests.bench.jobs " + " ".join(sys.argv[1:]))
+
+
+if __name__ == "__main__":
+    main()
