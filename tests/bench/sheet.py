@@ -95,11 +95,20 @@ def row_of(name: str, data: bytes, network: Network, options: LensOptions, crops
     cells = [fitted(picture) for picture in (before, after, maps.alpha, maps.defocus)]
     if crops:
         cells += [crop(picture, place) for place in places(before, maps) for picture in (before, after)]
+    return labelled(cells, f"{name}  {before.shape[1]} x {before.shape[0]}  in focus {maps.subject_area:.0%}")
+
+
+def labelled(cells: list[Image], label: str) -> Image:
+    """Cells side by side with a line of text in the first one's corner."""
     row = np.hstack([np.pad(cell, ((0, GAP_PX), (0, GAP_PX), (0, 0)), constant_values=40) for cell in cells])
-    label = f"{name}  {before.shape[1]} x {before.shape[0]}  in focus {maps.subject_area:.0%}"
     for colour, width in (((0, 0, 0), 3), ((255, 255, 255), 1)):
         cv2.putText(row, label, (6, 16), cv2.FONT_HERSHEY_SIMPLEX, 0.42, colour, width, cv2.LINE_AA)
     return row
+
+
+def write_sheet(out: Path, rows: list[Image]) -> None:
+    """Rows of one width below each other, as a JPEG."""
+    cv2.imwrite(str(out), np.vstack(rows)[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, 90])
 
 
 def main() -> None:
@@ -128,7 +137,7 @@ def main() -> None:
             print(error)
     if not rows:
         parser.error("no photo found that can be read")
-    cv2.imwrite(str(arguments.out), np.vstack(rows)[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, 90])
+    write_sheet(arguments.out, rows)
     print(f"{arguments.out}: {len(rows)} photos, strength {arguments.strength:g}")
 
 
