@@ -1,0 +1,23 @@
+"""Contact sheet of the photos on which a model does worst: a row each of photo | matte | predicted alpha | rendered."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tests.bench.product import Case, rendered
+from tests.bench.sections import LENS
+from tests.bench.sheet import fitted, labelled
+
+
+def worst_rows(cases: Iterable[Case]) -> list[NDArray[Any]]:
+    """A labelled row for each photo."""
+    return [row_of(case) for case in cases]
+
+
+def row_of(case: Case) -> NDArray[np.uint8]:
+    """One photo's row, with its name and IoU."""
+    output = rendered(case.photo, case.alpha, case.defocus, LENS)
+    cells = [fitted(picture) for picture in (case.photo, case.matte, case.alpha, output)]
+    return labelled(cells, f"{case.name}  IoU {case.iou:.3f}")
