@@ -15,12 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bokehcli import optics
-from bokehcli.infer import MAPS, Network, open_network
+from bokehcli.infer import Network, open_network
 from bokehcli.model import find_model
-from bokehcli.pixels import resize
+from bokehcli.pyramid import base_state
 from bokehcli.trainer.data import Library, find_items
 from tests.bench.measures import band, iou, mean_error
-from tests.bench.product import FOUND, NATIVE_PX, alpha_of
+from tests.bench.product import FOUND, NATIVE_PX
 
 Image = NDArray[Any]
 Float = NDArray[np.float32]
@@ -55,8 +55,8 @@ def ellipse(shape: tuple[int, ...], half: tuple[float, float]) -> Float:
 
 def enlarged_alpha(network: Network, image: Image) -> Float:
     """Alpha of the global network alone, its logits enlarged bilinearly to the photo's size: no octave."""
-    state = network.global_state(image, None)
-    return alpha_of(network.maps(resize(np.ascontiguousarray(state[:, :, :MAPS]), image.shape[:2])))
+    state = base_state(network.global_state(image, None)[:1], (image.shape[0], image.shape[1]), octaves=0)
+    return (network.alpha_of(state, 255) / np.float32(255.0)).astype(np.float32)
 
 
 def guided(guide: Float, source: Float, radius_px: int, eps: float) -> Float:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from bokehcli.infer import Maps
 from bokehcli.lens import render
 from bokehcli.options import LensOptions
+from bokehcli.pixels import from_unit
 
 Image = NDArray[Any]
 Float = NDArray[np.float32]
@@ -18,15 +19,13 @@ NATIVE_PX = 640  # the largest long side of the validation photos
 
 
 def alpha_of(maps: Maps) -> Float:
-    """(H, W) float32 in [0, 1], whether the maps hold floats or bytes."""
-    alpha: NDArray[Any] = maps.alpha
-    scale = 255.0 if alpha.dtype == np.uint8 else 1.0
-    return alpha.astype(np.float32) / np.float32(scale)
+    """(H, W) float32 in [0, 1]."""
+    return maps.alpha.astype(np.float32) / np.float32(255.0)
 
 
 def rendered(image: Image, alpha: Float, defocus: Float, options: LensOptions) -> Image:
     """`lens.render` of an alpha (H, W) float32 in [0, 1]."""
-    return render(image, alpha, defocus, options)
+    return render(image, from_unit(alpha, np.uint8), defocus, options)
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ from bokehcli.infer import Maps, Network, open_network
 from bokehcli.lens import render
 from bokehcli.model import find_model
 from bokehcli.options import DecodeOptions, LensOptions
+from bokehcli.pixels import from_unit, resize, to_unit
 
 Image = NDArray[Any]
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp")
@@ -59,7 +60,8 @@ def read_member(path: Path, member: tarfile.TarInfo) -> bytes:
 def fitted(image: Image) -> Image:
     """(H, W[, 3]) -> (CELL_PX, CELL_PX, 3) RGB: reduced if larger, in the middle of black."""
     if image.ndim == 2:
-        image = np.repeat(np.rint(image * 255).astype(np.uint8)[:, :, None], 3, axis=2)
+        grey = image if image.dtype == np.uint8 else from_unit(image, np.uint8)
+        image = np.repeat(grey[:, :, None], 3, axis=2)
     scale = min(1.0, CELL_PX / max(image.shape[:2]))
     size = max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale))
     return centred(cv2.resize(image, size, interpolation=cv2.INTER_AREA), CELL_PX)
@@ -75,9 +77,10 @@ def centred(image: Image, side: int) -> Image:
 
 def places(image: Image, maps: Maps) -> list[tuple[int, int]]:
     """(y, x) where alpha changes most over a neighbourhood, and of the brightest light that is out of focus."""
-    change = np.abs(cv2.Sobel(maps.alpha, -1, 1, 0)) + np.abs(cv2.Sobel(maps.alpha, -1, 0, 1))
+    alpha = to_unit(maps.alpha)
+    change = np.abs(cv2.Sobel(alpha, -1, 1, 0)) + np.abs(cv2.Sobel(alpha, -1, 0, 1))
     change = cv2.blur(change, (CROP_PX // 2, CROP_PX // 2))
-    light = cv2.GaussianBlur(image.min(2).astype(np.float32), (0, 0), 2) * (1 - maps.alpha) * maps.defocus
+    light = cv2.GaussianBlur(image.min(2).astype(np.float32), (0, 0), 2) * (1 - alpha) * resize(maps.defocus, alpha.shape)
     return [(int(i[0]), int(i[1])) for i in (np.unravel_index(values.argmax(), values.shape) for values in (change, light))]
 
 
@@ -92,7 +95,7 @@ def row_of(name: str, data: bytes, network: Network, options: LensOptions, crops
     before = to_8_bits(decode_photo(data, name, DecodeOptions()).image)
     maps = network.predict(before)
     after = render(before, maps.alpha, maps.defocus, options)
-    cells = [fitted(picture) for picture in (before, after, maps.alpha, maps.defocus)]
+    cells = [fitted(picture) for picture in (before, after, maps.alpha, resize(maps.defocus, before.shape[:2]))]
     if crops:
         cells += [crop(picture, place) for place in places(before, maps) for picture in (before, after)]
     return labelled(cells, f"{name}  {before.shape[1]} x {before.shape[0]}  in focus {maps.subject_area:.0%}")
