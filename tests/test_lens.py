@@ -139,7 +139,7 @@ class Spot:
         self.extent = np.count_nonzero(lit.any(1)), np.count_nonzero(lit.any(0))
 
 
-RADII_PX = pytest.mark.parametrize("radius_px", [2.0, 5.0, 12.0, 15.9, 16.1, 20.0, 31.9, 32.1, 40.0, 70.0])
+RADII_PX = pytest.mark.parametrize("radius_px", [2.0, 5.0, 11.9, 12.1, 16.0, 20.0, 23.9, 24.1, 40.0, 70.0])
 OFFSETS = pytest.mark.parametrize("at", [(0, 0), (1, 3), (2, 2)])
 
 
