@@ -2,11 +2,12 @@
 
 A scatter as gather in layers: the light that is not in focus is premultiplied with its weight, blurred with aperture
 kernels of radii in octaves, and divided by the blurred weight, so that neither side of an edge gets the other's colour.
-Everything happens in linear light. Work goes tile by tile, so that memory does not grow with the photo; a tile's
-result does not depend on the tiles.
+Everything happens in linear light. Work goes block by block, so that memory does not grow with the photo; what is far out of
+focus has no detail, and its blocks are made at half or quarter size up to the encoded background.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -15,241 +16,273 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bokehcli import optics
+from bokehcli.light import CODES, Scene, compress, encode_light, source_table
 from bokehcli.opencv import cv2
 from bokehcli.options import LensOptions
-from bokehcli.pixels import linear_to_srgb, round_up, srgb_to_linear
-from bokehcli.tiling import Box, boxes_of, grow
+from bokehcli.pixels import round_up
+from bokehcli.tiling import Box, boxes_of, grow, parts_of, shrink
 
 Image = NDArray[Any]
 Float = NDArray[np.float32]
 
 TILE_PX = 512
+BLOCK_PX = 128  # a block's largest side, in the pixels of the size it is rendered at
+ROWS_PX = 128  # rows composed at a time
+FOURIER_FROM_PX = 13  # a kernel of this side or more is cheaper through a Fourier transform
 CAT_EYE_CELLS = 8  # along the long side; the aperture's shape is interpolated between their corners
 CAT_EYE_CUT = 1.0  # how far, in radii, the second disc has moved at the picture's corner with cat-eye 1
-LEVELS_8BIT = 4096  # entries of the encoding table for 8-bit results, on a square-root scale
 
 
-def render(image: Image, alpha: Float, defocus: Float, options: LensOptions) -> Image:
+def render(image: Image, alpha: NDArray[np.uint8], defocus: Float, options: LensOptions) -> Image:
     """Render everything that is not in focus.
 
-    image: (H, W, 3) uint8 or uint16, sRGB-encoded RGB. alpha, defocus: (H, W) float32, [0, 1]: share of the pixel that is
-    in focus, circle of confusion of the rest relative to the largest one. Returns an image of the same shape and type.
-    Where alpha is 1 its pixels are the photo's own. Energy is conserved: a flat picture stays flat.
+    image: (H, W, 3) uint8 or uint16, sRGB-encoded RGB. alpha: (H, W) uint8, share of the pixel that is in focus, 255 for
+    all of it. defocus: (h, w) float32, [0, 1], of any size up to (H, W): circle of confusion of the rest relative to the
+    largest one, brought to the photo's size bilinearly. Returns an image of the photo's shape and type. Where alpha is 255
+    its pixels are the photo's own. Energy is conserved: a flat picture stays flat. Runs on cv2.getNumThreads() threads.
     """
-    largest_px = optics.radius_px(options.strength, (image.shape[0], image.shape[1]))
     rendered = image.copy()
-    if largest_px <= 0.0:
+    if optics.radius_px(options.strength, (image.shape[0], image.shape[1])) <= 0.0:
         return rendered
-    scene = Scene(image, alpha, options)
-    radii = optics.octave_radii_px(largest_px)
-    for tile in boxes_of(alpha.shape, scene.tile_px):
-        in_focus = alpha[tile.slices]
-        if in_focus.min() >= 1.0:
-            continue
-        circle_px = defocus[tile.slices] * np.float32(largest_px)
-        light = background_of(scene, tile, circle_px, radii)
-        if light is not None:
-            rendered[tile.slices] = compose(image[tile.slices], in_focus, light, scene.gain)
+    lens = Lens(image, alpha, defocus, options)
+
+    def render_tile(tile: Box) -> None:
+        for block in lens.blocks_of(tile):
+            paint(rendered, lens, block)
+
+    with ThreadPoolExecutor(max(1, cv2.getNumThreads())) as pool:
+        lens.prepare(pool.map)
+        for _ in pool.map(render_tile, boxes_of(alpha.shape, lens.tile_px)):
+            pass
     return rendered
 
 
-def background_of(scene: "Scene", tile: Box, circle_px: Float, radii: list[float]) -> Float | None:
-    """(h, w, 4) float32: blurred premultiplied light of a tile and its weight. None if nothing in it is out of focus."""
-    low, high = layer_position(float(circle_px.min()), radii), layer_position(float(circle_px.max()), radii)
-    if high <= 0.0:
-        return None
-    position = layer_positions(circle_px, radii) if high > low else None
-    mixed: Float | None = None
-    for layer, radius in enumerate([0.0, *radii]):
-        if not low - 1.0 < layer < high + 1.0:
-            continue
-        blurred = scene.blurred(tile, radius) if radius else scene.crop(tile, 1)
-        share = np.float32(1.0 - abs(low - layer)) if position is None else weight_of(position, layer)
-        blurred = blurred * share
-        mixed = blurred if mixed is None else mixed + blurred
-    return mixed
+@dataclass(frozen=True)
+class Block:
+    """A part of the photo, the layers of radii that it needs (0 is sharp), and how many times smaller it is rendered."""
+
+    box: Box
+    layers: range
+    reduction: int
 
 
-def layer_position(circle_px: float, radii: list[float]) -> float:
-    """Where a circle of confusion lies among the layers: 0 is sharp, n is radii[n - 1], linear in log2 radius between."""
-    return float(layer_positions(np.full((1, 1), circle_px, np.float32), radii)[0, 0])
+class Lens:
+    """One photo seen out of focus, a block at a time."""
 
+    def __init__(self, image: Image, alpha: NDArray[np.uint8], defocus: Float, options: LensOptions) -> None:
+        self.options = options
+        self.alpha = alpha
+        self.defocus = defocus
+        self.scene = Scene(image, alpha, optics.highlight_gain(options.highlights))
+        self.largest_px = optics.radius_px(options.strength, self.scene.size)
+        self.radii_px = optics.octave_radii_px(self.largest_px)
+        cell_px = round_up(-(-max(alpha.shape) // CAT_EYE_CELLS), 8)
+        self.tile_px = cell_px if options.cat_eye > 0.0 else TILE_PX
 
-def layer_positions(circle_px: Float, radii: list[float]) -> Float:
-    """`layer_position` of every pixel."""
-    relative = circle_px * np.float32(1.0 / radii[0])
-    return np.where(relative <= 1.0, relative, 1.0 + np.log2(np.maximum(relative, 1.0))).astype(np.float32, copy=False)
+    def prepare(self, run: Callable[..., Any]) -> None:
+        """Make the light that many blocks share. run: `map`, or a pool's."""
+        if self.reduction_of(self.layers_of(self.defocus)[-1]) == optics.LARGEST_REDUCTION:
+            self.scene.reduce_whole(run)
 
+    def blocks_of(self, tile: Box) -> Iterator[Block]:
+        """The parts of a tile that hold something out of focus."""
+        if self.alpha[tile.slices].min() == 255:
+            return
+        (above, below, _), (before, after, _) = neighbours_of(self.defocus, self.scene.size, tile, 1)
+        layers = self.layers_of(self.defocus[above[0] : below[-1] + 1, before[0] : after[-1] + 1])
+        reduction = self.reduction_of(layers[0])
+        side_px = max(tile.height, tile.width)
+        if layers[-1] == 0:
+            return
+        if side_px <= BLOCK_PX * reduction:
+            yield Block(tile, layers, reduction)
+            return
+        for part in parts_of(tile, round_up(-(-side_px // 2), optics.LARGEST_REDUCTION)):
+            yield from self.blocks_of(part)
 
-def weight_of(position: Float, layer: int) -> Float:
-    """(h, w, 1): how much of a layer each pixel takes; the weights of all layers sum to 1."""
-    weight: Float = np.maximum(np.float32(0.0), np.float32(1.0) - np.abs(position - np.float32(layer)))
-    return weight[:, :, None]
+    def layers_of(self, defocus: Float) -> range:
+        """The layers that circles of confusion between the smallest and the largest need."""
+        circles_px = np.array([defocus.min(), defocus.max()], np.float32) * np.float32(self.largest_px)
+        low, high = layer_positions(circles_px, self.radii_px)
+        return range(int(np.floor(low)), int(np.ceil(high)) + 1)
 
+    def reduction_of(self, layer: int) -> int:
+        """How many times smaller a layer is rendered."""
+        return optics.reduction_of(self.radii_px[layer - 1]) if layer else 1
 
-def compose(photo: Image, alpha: Float, light: Float, gain: float) -> Image:
-    """photo (h, w, 3) over the background; light (h, w, 4) premultiplied linear. Returns the photo's type."""
-    top = np.iinfo(photo.dtype).max
-    reached = light[:, :, 3:]
-    background: Float = np.divide(light[:, :, :3], np.maximum(reached, optics.MIN_WEIGHT), dtype=np.float32)
-    encoded = encode_light(compress(background, gain), photo.dtype)
-    own = photo.astype(np.float32)
-    known = np.maximum(reached * np.float32(1.0 / optics.FADE_WEIGHT), source_weight(alpha)[:, :, None])
-    share = (1.0 - alpha[:, :, None]) * np.minimum(known, np.float32(1.0))
-    mixed: Image = np.clip(np.rint(own + (encoded - own) * share), 0, top).astype(photo.dtype)
-    return mixed
+    def background_of(self, block: Block, inner: Box) -> Float:
+        """(4, h, w): blurred light of a box in the block's reduced pixels, and its weight."""
+        mixed: Float | None = None
+        circles_px = map_at(self.defocus, self.scene.size, inner, block.reduction) * np.float32(self.largest_px)
+        # beyond the block, where the margin lies, the map may go on to layers that the block does not have
+        position = np.clip(layer_positions(circles_px, self.radii_px), block.layers[0], block.layers[-1])
+        for layer in block.layers:
+            share = np.maximum(np.float32(0.0), np.float32(1.0) - np.abs(position - np.float32(layer)))
+            blurred = self.blurred(block, inner, layer) * share
+            mixed = blurred if mixed is None else np.add(mixed, blurred, out=mixed)
+        assert mixed is not None
+        return mixed
 
-
-def source_weight(alpha: Float) -> Float:
-    """How much of its light a pixel gives to the blur, [0, 1]; see optics.SOURCE_SLOPE."""
-    weight: Float = np.maximum(np.float32(0.0), np.float32(1.0) - np.float32(optics.SOURCE_SLOPE) * alpha)
-    return weight
-
-
-def encode_light(linear: Float, dtype: Any) -> Float:
-    """Linear light -> sRGB-encoded, float32, in units of `dtype`'s steps."""
-    if dtype == np.uint8:
-        index = np.sqrt(np.clip(linear, 0.0, 1.0)) * np.float32(LEVELS_8BIT - 1)
-        return encoding_table()[np.rint(index).astype(np.uint16)]
-    return linear_to_srgb(np.clip(linear, 0.0, 1.0)) * np.float32(np.iinfo(dtype).max)
-
-
-@lru_cache(maxsize=1)
-def encoding_table() -> Float:
-    """sRGB-encoded [0, 255] of (i / (LEVELS_8BIT - 1))^2; neighbours are at most 0.09 apart."""
-    roots = np.linspace(0.0, 1.0, LEVELS_8BIT, dtype=np.float32)
-    return linear_to_srgb(roots * roots) * np.float32(255.0)
-
-
-def expansion(level: Float, gain: float) -> Float:
-    """Factor by which the highlight curve lifts light whose largest channel is `level`; see optics.highlight_gain."""
-    knee = optics.HIGHLIGHT_KNEE
-    over = np.maximum(level - knee, 0.0) / (1.0 - knee)
-    lifted = knee + (1.0 - knee) * over / (1.0 - gain * over)
-    return np.where(level > knee, lifted / np.maximum(level, knee), 1.0).astype(np.float32)
-
-
-def compress(light: Float, gain: float) -> Float:
-    """Undo the highlight curve: (h, w, 3) linear light, in place where nothing has to change."""
-    level = largest_channel(light)
-    if gain == 0.0 or level.max() <= optics.HIGHLIGHT_KNEE:
-        return light
-    return light * expansion(level, -gain)[:, :, None]
-
-
-def largest_channel(image: Image) -> Image:
-    """(H, W, 3) -> (H, W); ten times faster than a reduction over the last axis."""
-    return np.maximum(np.maximum(image[:, :, 0], image[:, :, 1]), image[:, :, 2])
-
-
-@lru_cache(maxsize=4)
-def linear_table(dtype: str) -> Float:
-    """Linear light of every value of an integer type."""
-    top = np.iinfo(dtype).max
-    return srgb_to_linear(np.arange(top + 1, dtype=np.float32) / np.float32(top))
-
-
-@lru_cache(maxsize=8)
-def expansion_table(dtype: str, gain: float) -> Float:
-    """`expansion` of every value of an integer type."""
-    return expansion(linear_table(dtype), gain)
-
-
-@dataclass
-class Scene:
-    """The premultiplied light of a photo at full, half and quarter size, made when it is asked for."""
-
-    image: Image
-    alpha: Float
-    options: LensOptions
-
-    def __post_init__(self) -> None:
-        self.gain = optics.highlight_gain(self.options.highlights)
-        self.reduced: dict[int, Float] = {}
-        long_side = max(self.alpha.shape)
-        cell_px = round_up(-(-long_side // CAT_EYE_CELLS), 8)
-        self.tile_px = cell_px if self.options.cat_eye > 0.0 else TILE_PX
-
-    def carried(self, box: Box) -> Float:
-        """(h, w, 4) of a box inside the picture: linear light with highlights lifted, times its weight, and the weight."""
-        image = self.image[box.slices]
-        source = source_weight(self.alpha[box.slices])
-        factor = source
-        if self.gain > 0.0:
-            factor = source * expansion_table(image.dtype.name, self.gain)[largest_channel(image)]
-        carried = np.empty((*source.shape, 4), np.float32)
-        table = linear_table(image.dtype.name)
-        light = cv2.LUT(image, table) if image.dtype == np.uint8 else table[image]
-        np.multiply(light, factor[:, :, None], out=carried[:, :, :3])
-        carried[:, :, 3] = source
-        return carried
-
-    def quarter_or_half(self, reduction: int) -> Float:
-        """The whole picture's light at 1/reduction, area-averaged; what lies beyond the border has no weight."""
-        if reduction not in self.reduced:
-            height, width = self.alpha.shape
-            rows, columns = round_up(height, reduction) // reduction, round_up(width, reduction) // reduction
-            whole = np.empty((rows, columns, 4), np.float32)
-            for top in range(0, height, TILE_PX):
-                bottom = min(top + TILE_PX, height)
-                strip = self.carried(Box(top, bottom, 0, width))
-                below, right = -(bottom - top) % reduction, -width % reduction
-                if below or right:
-                    strip = np.pad(strip, ((0, below), (0, right), (0, 0)))
-                size = (columns, strip.shape[0] // reduction)
-                first = top // reduction
-                whole[first : first + size[1]] = cv2.resize(strip, size, interpolation=cv2.INTER_AREA)
-            self.reduced[reduction] = whole
-        return self.reduced[reduction]
-
-    def crop(self, box: Box, reduction: int) -> Float:
-        """(h, w, 4) light of a box in reduced pixels; zero where it reaches over the border."""
-        rows, columns = (-(-side // reduction) for side in self.alpha.shape)
-        inside = Box(max(box.top, 0), min(box.bottom, rows), max(box.left, 0), min(box.right, columns))
-        light = self.carried(inside) if reduction == 1 else self.quarter_or_half(reduction)[inside.slices]
-        if inside == box:
-            return light
-        margins = (inside.top - box.top, box.bottom - inside.bottom), (inside.left - box.left, box.right - inside.right)
-        return np.pad(light, (*margins, (0, 0)))
-
-    def blurred(self, tile: Box, radius_px: float) -> Float:
-        """(h, w, 4): the light of a tile seen through an aperture of that radius."""
-        reduction = optics.reduction_of(radius_px)
-        # one reduced pixel more on each side, for the interpolation between reduced pixels
-        margin = 0 if reduction == 1 else 1
-        inner = grow(Box(*(-(-edge // reduction) for edge in tile)), margin)
+    def blurred(self, block: Block, inner: Box, layer: int) -> Float:
+        """(4, h, w): the light of a box in the block's reduced pixels, seen through the aperture of a layer."""
+        if layer == 0:
+            return self.scene.crop(inner, 1)
+        reduction = self.reduction_of(layer)
+        times = reduction // block.reduction
+        # one pixel more on each side, for the interpolation between reduced pixels
+        outer = inner if times == 1 else grow(shrink(inner, times), 1)
         blurred: Float | None = None
-        for kernel, share in self.kernels(tile, radius_px / reduction):
-            reach = kernel.shape[0] // 2
-            light = self.crop(grow(inner, reach), reduction)
-            through = cv2.filter2D(light, -1, kernel, borderType=cv2.BORDER_CONSTANT)[reach:-reach, reach:-reach]
-            if reduction > 1:
-                size = (through.shape[1] * reduction, through.shape[0] * reduction)
-                through = cv2.resize(through, size, interpolation=cv2.INTER_LINEAR)
-                margin_px = margin * reduction
-                through = through[margin_px : margin_px + tile.height, margin_px : margin_px + tile.width]
+        for kernel, share in self.kernels(block, inner, self.radii_px[layer - 1] / reduction):
+            through = convolved(self.scene.crop(grow(outer, kernel.shape[0] // 2), reduction), kernel)
+            if times > 1:
+                through = np.stack([enlarge(plane, times, outer, inner) for plane in through])
             through = through if share is None else through * share
             blurred = through if blurred is None else blurred + through
         assert blurred is not None
         return blurred
 
-    def kernels(self, tile: Box, radius_px: float) -> Iterator[tuple[Float, Float | None]]:
-        """Aperture kernels for a tile with the share (h, w, 1) each has; one kernel with share None where all is equal.
+    def kernels(self, block: Block, inner: Box, radius_px: float) -> Iterator[tuple[Float, Float | None]]:
+        """Aperture kernels for a box in the block's reduced pixels, each with its share (h, w); one with None if all is equal.
 
         With a cat-eye the aperture changes across the picture: the tile's corners have their own, interpolated between.
         """
         if self.options.cat_eye == 0.0:
             yield optics.aperture_kernel(radius_px, self.options.blades), None
             return
-        down: Float = ((np.arange(tile.height, dtype=np.float32) + 0.5) / self.tile_px)[:, None, None].astype(np.float32)
-        across: Float = ((np.arange(tile.width, dtype=np.float32) + 0.5) / self.tile_px)[None, :, None].astype(np.float32)
+        top, left = (edge // self.tile_px * self.tile_px for edge in (block.box.top, block.box.left))
+        down = self.share_of(inner.top, inner.bottom, block.reduction, top)[:, None]
+        across = self.share_of(inner.left, inner.right, block.reduction, left)[None, :]
         for bottom, share_y in ((0, 1.0 - down), (1, down)):
             for right, share_x in ((0, 1.0 - across), (1, across)):
-                cut = self.cut_at(tile.top + bottom * self.tile_px, tile.left + right * self.tile_px)
+                cut = self.cut_at(top + bottom * self.tile_px, left + right * self.tile_px)
                 yield optics.aperture_kernel(radius_px, self.options.blades, cut), share_y * share_x
+
+    def share_of(self, first: int, last: int, reduction: int, edge_px: int) -> Float:
+        """How far across its tile, which begins at edge_px, each of the reduced pixels from first to last lies: 0 to 1."""
+        middle_px = (np.arange(first, last, dtype=np.float32) + np.float32(0.5)) * np.float32(reduction)
+        share: Float = np.clip((middle_px - np.float32(edge_px)) / np.float32(self.tile_px), 0.0, 1.0)
+        return share
 
     def cut_at(self, y: int, x: int) -> tuple[float, float]:
         """The cat-eye's cut at a pixel: away from the centre, growing with the distance, in units of the radius."""
-        height, width = self.alpha.shape
+        height, width = self.scene.size
         scale = self.options.cat_eye * CAT_EYE_CUT / (0.5 * float(np.hypot(height, width)))
         return round((x - width / 2) * scale, 3), round((y - height / 2) * scale, 3)
+
+
+def paint(rendered: Image, lens: Lens, block: Block) -> None:
+    """Put a block's background around what is in focus."""
+    inner = shrink(block.box, block.reduction)
+    # one pixel more on each side, for the interpolation between reduced pixels
+    outer = inner if block.reduction == 1 else grow(inner, 1)
+    light = lens.background_of(block, outer)
+    background, known = develop(light, lens.scene.gain), None
+    if light[3].min() < optics.FADE_WEIGHT:
+        known = light[3] * np.float32(1.0 / optics.FADE_WEIGHT)
+    if block.reduction > 1:
+        background = enlarge(background, block.reduction, outer, block.box)
+        known = None if known is None else enlarge(known, block.reduction, outer, block.box)
+    photo, alpha = rendered[block.box.slices], lens.scene.alpha[block.box.slices]
+    for first in range(0, block.box.height, ROWS_PX):
+        rows = slice(first, first + ROWS_PX)
+        compose(photo[rows], alpha[rows], background[rows], None if known is None else known[rows])
+
+
+def develop(light: Float, gain: float) -> NDArray[np.uint16]:
+    """(4, h, w) light -> (h, w, 3) background, encoded in CODES steps."""
+    return encode_light(compress(light[:3] / np.maximum(light[3], optics.MIN_WEIGHT), gain))
+
+
+def compose(photo: Image, alpha: NDArray[np.uint8], background: NDArray[np.uint16], known: Float | None) -> None:
+    """Put the background (h, w, 3), in CODES steps, around what is in focus in the photo (h, w, 3), in place.
+
+    known: how much of the background's light reaches each pixel, 1 or more being enough; None where it is everywhere.
+    """
+    if alpha.min() == 255:
+        return
+    scale = np.iinfo(photo.dtype).max / (CODES - 1)
+    depth = cv2.CV_8U if photo.dtype == np.uint8 else cv2.CV_16U
+    if known is None and alpha.max() == 0:
+        photo[:] = cv2.convertScaleAbs(background, alpha=scale) if depth == cv2.CV_8U else background
+        return
+    share = cv2.LUT(alpha, behind_table())
+    if known is not None:
+        share *= np.minimum(np.maximum(known, cv2.LUT(alpha, source_table())), np.float32(1.0))
+    change = np.multiply(background, np.float32(scale), dtype=np.float32)
+    cv2.subtract(change, photo, dst=change, dtype=cv2.CV_32F)
+    cv2.multiply(change, cv2.merge([share] * 3), dst=change)
+    photo[:] = cv2.add(photo, change, dtype=depth)
+
+
+@lru_cache(maxsize=1)
+def behind_table() -> Float:
+    """1 - alpha for every value of alpha."""
+    return (np.arange(255, -1, -1, dtype=np.float32) / np.float32(255)).astype(np.float32)
+
+
+def convolved(light: Float, kernel: Float) -> Float:
+    """(4, h, w) light through an aperture, without the border of half a kernel."""
+    side = kernel.shape[0]
+    height, width = light.shape[1] - side + 1, light.shape[2] - side + 1
+    through = np.empty((4, height, width), np.float32)
+    planes = 4
+    if light[3].min() == 1.0:  # nothing in focus and no border near: all the light there can be
+        through[3] = 1.0
+        planes = 3
+    if side < FOURIER_FROM_PX:
+        inside = slice(side // 2, side // 2 + height), slice(side // 2, side // 2 + width)
+        for plane, blurred in zip(light[:planes], through, strict=False):
+            blurred[:] = cv2.filter2D(plane, -1, kernel, borderType=cv2.BORDER_CONSTANT)[inside]
+        return through
+    padded = np.zeros([cv2.getOptimalDFTSize(length) for length in light.shape[1:]], np.float32)
+    padded[:side, :side] = kernel
+    spectrum = cv2.dft(padded)
+    for plane, blurred in zip(light[:planes], through, strict=False):
+        padded[: light.shape[1], : light.shape[2]] = plane
+        product = cv2.mulSpectrums(cv2.dft(padded), spectrum, 0, conjB=True)
+        blurred[:] = cv2.idft(product, flags=cv2.DFT_SCALE)[:height, :width]
+    return through
+
+
+def enlarge(picture: Image, times: int, whole: Box, part: Box) -> Image:
+    """Bilinear. picture: (h, w[, 3]), `whole` in reduced pixels. part: what to return of it, in enlarged pixels."""
+    size = whole.width * times, whole.height * times
+    top, left = part.top - whole.top * times, part.left - whole.left * times
+    enlarged: Image = cv2.resize(picture, size, interpolation=cv2.INTER_LINEAR)
+    return enlarged[top : top + part.height, left : left + part.width]
+
+
+def layer_positions(circle_px: Float, radii_px: list[float]) -> Float:
+    """Where circles of confusion lie among the layers: 0 is sharp, n is radii_px[n - 1], linear in log2 radius between."""
+    relative = circle_px * np.float32(1.0 / radii_px[0])
+    octave = np.minimum(1.0 + np.log2(np.maximum(relative, 1.0)), np.float32(len(radii_px)))
+    return np.where(relative <= 1.0, relative, octave).astype(np.float32, copy=False)
+
+
+Between = tuple[NDArray[np.intp], NDArray[np.intp], Float]
+
+
+def map_at(values: Float, size: tuple[int, int], box: Box, reduction: int) -> Float:
+    """(h, w): a map at a box of the picture of `size` at 1/reduction, bilinear, pixel centres aligned, its border repeated."""
+    (above, below, down), (before, after, across) = neighbours_of(values, size, box, reduction)
+    part = values[:, before[0] : after[-1] + 1]
+    rows = part[above]
+    rows += (part[below] - rows) * down[:, None]
+    left: Float = rows[:, before - before[0]]
+    left += (rows[:, after - before[0]] - left) * across[None, :]
+    return left
+
+
+def neighbours_of(values: Float, size: tuple[int, int], box: Box, reduction: int) -> tuple[Between, Between]:
+    """For the rows and the columns of a box at 1/reduction: the map's two pixels around each, and the share of the second."""
+    return (
+        neighbours(values.shape[0], reduction / size[0], box.top, box.bottom),
+        neighbours(values.shape[1], reduction / size[1], box.left, box.right),
+    )
+
+
+def neighbours(length: int, step: float, first: int, last: int) -> Between:
+    """The pixels around the middles of first to last, each `step` of the map's side wide, in a map of that length."""
+    middle = np.clip((np.arange(first, last) + 0.5) * (step * length) - 0.5, 0.0, length - 1.0)
+    low = np.floor(middle).astype(np.intp)
+    return low, np.minimum(low + 1, length - 1), (middle - low).astype(np.float32)

@@ -44,3 +44,14 @@ def grow(box: Box, margin: int) -> Box:
 def clip(box: Box, size: tuple[int, ...]) -> Box:
     """The part of a box that lies inside a picture of (height, width)."""
     return Box(max(box.top, 0), min(box.bottom, size[0]), max(box.left, 0), min(box.right, size[1]))
+
+
+def parts_of(box: Box, side_px: int) -> Iterator[Box]:
+    """`boxes_of` for a box."""
+    for part in boxes_of((box.height, box.width), side_px):
+        yield Box(box.top + part.top, box.top + part.bottom, box.left + part.left, box.left + part.right)
+
+
+def shrink(box: Box, times: int) -> Box:
+    """The pixels of a picture that is so many times smaller which cover the box."""
+    return Box(box.top // times, -(-box.bottom // times), box.left // times, -(-box.right // times))

@@ -1,0 +1,166 @@
+"""The light of a photo that is out of focus: linear, highlights lifted, times its weight; at full, half and quarter size.
+
+Light is planar, (4, h, w) float32: red, green, blue and the weight. What lies beyond the border has no weight.
+"""
+
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bokehcli import optics
+from bokehcli.opencv import cv2
+from bokehcli.pixels import linear_to_srgb, srgb_to_linear
+from bokehcli.tiling import Box, boxes_of, clip
+
+Image = NDArray[Any]
+Float = NDArray[np.float32]
+
+STRIP_PX = 256  # side of what is brought to linear light at a time: three float32 planes of it stay in a core's cache
+CODES = 65_536  # of the encoded background, whatever the photo's type
+
+
+class Scene:
+    """The light of one photo. alpha: (H, W) uint8, 255 in focus. gain: see optics.highlight_gain."""
+
+    def __init__(self, image: Image, alpha: Image, gain: float) -> None:
+        self.image = image
+        self.alpha = alpha
+        self.gain = gain
+        self.linear = linear_table(image.dtype.name)
+        self.lift = expansion_table(image.dtype.name, gain)
+        self.knee = int(np.searchsorted(self.linear, optics.HIGHLIGHT_KNEE, side="right"))
+        self.smallest: Float | None = None
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width) of the photo."""
+        return self.alpha.shape[0], self.alpha.shape[1]
+
+    def reduce_whole(self, run: Callable[[Callable[[Box], None], Any], Any]) -> None:
+        """Make the light at the smallest size once; it is asked for often, from far around. run: `map`, or a pool's."""
+        reduction = optics.LARGEST_REDUCTION
+        whole = np.empty((4, *(-(-side // reduction) for side in self.size)), np.float32)
+
+        def fill(box: Box) -> None:
+            place = Box(*(-(-edge // reduction) for edge in box))
+            whole[:, *place.slices] = self.reduced(box, reduction)
+
+        for _ in run(fill, boxes_of(self.size, STRIP_PX)):
+            pass
+        self.smallest = whole
+
+    def crop(self, box: Box, reduction: int) -> Float:
+        """(4, h, w) light of a box in reduced pixels; zero where it reaches over the border."""
+        inside = clip(box, tuple(-(-side // reduction) for side in self.size))
+        if reduction == optics.LARGEST_REDUCTION and self.smallest is not None:
+            light = self.smallest[:, *inside.slices]
+        else:
+            light = self.reduced(clip(Box(*(edge * reduction for edge in inside)), self.size), reduction)
+        if inside == box:
+            return light
+        margins = (inside.top - box.top, box.bottom - inside.bottom), (inside.left - box.left, box.right - inside.right)
+        return np.pad(light, ((0, 0), *margins))
+
+    def reduced(self, box: Box, reduction: int) -> Float:
+        """(4, h, w) of a box of the photo at 1/reduction, area-averaged."""
+        light, weight = self.carried(box)
+        if not weight.any():
+            return np.zeros((4, -(-box.height // reduction), -(-box.width // reduction)), np.float32)
+        below, right = -box.height % reduction, -box.width % reduction
+        if below or right:
+            light = np.pad(light, ((0, below), (0, right), (0, 0)))
+            weight = np.pad(weight, ((0, below), (0, right)))
+        while reduction > 1:
+            # between the middles of two by two pixels: their average, in half the time of INTER_AREA
+            half = light.shape[1] // 2, light.shape[0] // 2
+            light, weight = (cv2.resize(part, half, interpolation=cv2.INTER_LINEAR) for part in (light, weight))
+            reduction //= 2
+        planes = np.empty((4, *weight.shape), np.float32)
+        cv2.split(light, [planes[0], planes[1], planes[2]])
+        planes[3] = weight
+        return planes
+
+    def carried(self, box: Box) -> tuple[Float, Float]:
+        """(h, w, 3) light of a box inside the photo, times its weight, and the weight (h, w)."""
+        weight: Float = cv2.LUT(self.alpha[box.slices], source_table())
+        largest_weight = weight.max()
+        if largest_weight == 0.0:
+            return np.zeros((*weight.shape, 3), np.float32), weight
+        image = self.image[box.slices]
+        factor = None if weight.min() == 1.0 else weight
+        if self.gain > 0.0 and image.max() >= self.knee:
+            lift = looked_up(largest_channel(image), self.lift)
+            factor = lift if factor is None else factor * lift
+        light = looked_up(image, self.linear)
+        if factor is not None:
+            cv2.multiply(light, cv2.merge([factor] * 3), dst=light)
+        return light, weight
+
+
+def looked_up(image: Image, table: Float) -> Float:
+    """The table's entry of every value of an integer picture."""
+    values: Float = cv2.LUT(image, table) if image.dtype == np.uint8 else table[image]
+    return values
+
+
+def largest_channel(image: Image) -> Image:
+    """(h, w, 3) -> (h, w)."""
+    red, green, blue = cv2.split(image)
+    largest: Image = cv2.max(cv2.max(red, green), blue)
+    return largest
+
+
+def source_table() -> Float:
+    """How much of its light a pixel gives to the blur, for every value of alpha; see optics.SOURCE_SLOPE."""
+    alpha = np.arange(256, dtype=np.float32) / np.float32(255)
+    source: Float = np.maximum(np.float32(0.0), np.float32(1.0) - np.float32(optics.SOURCE_SLOPE) * alpha)
+    return source
+
+
+@lru_cache(maxsize=4)
+def linear_table(dtype: str) -> Float:
+    """Linear light of every value of an integer type."""
+    top = np.iinfo(dtype).max
+    return srgb_to_linear(np.arange(top + 1, dtype=np.float32) / np.float32(top))
+
+
+@lru_cache(maxsize=8)
+def expansion_table(dtype: str, gain: float) -> Float:
+    """`expansion` of every value of an integer type."""
+    return expansion(linear_table(dtype), gain)
+
+
+@lru_cache(maxsize=1)
+def encoding_table() -> NDArray[np.uint16]:
+    """sRGB code of the linear light (i / (CODES - 1))^2, both of CODES steps; neighbours are 1.5 codes apart at most."""
+    roots = np.linspace(0.0, 1.0, CODES, dtype=np.float32)
+    codes: NDArray[np.uint16] = np.rint(linear_to_srgb(roots * roots) * np.float32(CODES - 1)).astype(np.uint16)
+    return codes
+
+
+def expansion(level: Float, gain: float) -> Float:
+    """Factor by which the highlight curve lifts light whose largest channel is `level`; see optics.highlight_gain."""
+    knee = optics.HIGHLIGHT_KNEE
+    over = np.maximum(level - knee, 0.0) / (1.0 - knee)
+    lifted = knee + (1.0 - knee) * over / (1.0 - gain * over)
+    return np.where(level > knee, lifted / np.maximum(level, knee), 1.0).astype(np.float32)
+
+
+def compress(colour: Float, gain: float) -> Float:
+    """Undo the highlight curve: (3, h, w) linear light, as it is where nothing has to change."""
+    level = np.maximum(np.maximum(colour[0], colour[1]), colour[2])
+    if gain == 0.0 or level.max() <= optics.HIGHLIGHT_KNEE:
+        return colour
+    return colour * expansion(level, -gain)
+
+
+def encode_light(colour: Float) -> NDArray[np.uint16]:
+    """(3, h, w) linear light -> (h, w, 3) sRGB-encoded, 0 to CODES - 1."""
+    roots = np.sqrt(np.clip(colour, 0.0, 1.0))
+    roots *= np.float32(CODES - 1)
+    roots += np.float32(0.5)
+    encoded: NDArray[np.uint16] = cv2.merge(list(encoding_table()[roots.astype(np.uint16)]))
+    return encoded
