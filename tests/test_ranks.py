@@ -13,8 +13,10 @@ import bokehcli
 PACKAGE = Path(bokehcli.__file__).parent
 RANKS = {
     0: ["errors"],
-    1: ["photo", "options", "outcome", "resources", "model", "containers", "opencv"]
-    + ["pixels", "optics", "light", "tiling", "pyramid"],
+    1: [
+        *("photo", "options", "outcome", "resources", "model", "containers"),
+        *("opencv", "pixels", "optics", "light", "tiling", "pyramid"),
+    ],
     2: ["discover", "decode", "infer", "lens", "encode", "metadata", "storage"],
     3: ["pipeline"],
     4: ["workers"],
