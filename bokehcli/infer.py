@@ -8,7 +8,7 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from bokehcli.errors import DeviceError, ModelError
-from bokehcli.model import ModelCard
+from bokehcli.model import ROLES, ModelCard
 from bokehcli.options import Device, InferOptions
 from bokehcli.pixels import fit_long_side, focus_hint, halved, resize, to_unit
 from bokehcli.pyramid import Level, base_state, inner_box, level_sizes, octave_count, uneven_tiles
@@ -75,16 +75,22 @@ def open_session(card: ModelCard, role: str, options: InferOptions) -> ort.Infer
 def open_network(card: ModelCard, options: InferOptions | None = None) -> "Network":
     """The network of a card, ready to run. Raises ModelError, DeviceError."""
     options = options or InferOptions()
-    return Network(card, *(open_session(card, role, options) for role in ("global", "octave")))
+    return Network(card, *(open_session(card, role, options) for role in ROLES))
 
 
 class Network:
-    """The global network and the octave network of a lens model. One instance may serve several threads."""
+    """The global network and the octave network of a lens model. One instance may serve several threads.
 
-    def __init__(self, card: ModelCard, lowest: ort.InferenceSession, octave: ort.InferenceSession) -> None:
+    finest: the octave network for the last octave, of which only alpha is wanted.
+    """
+
+    def __init__(
+        self, card: ModelCard, lowest: ort.InferenceSession, octave: ort.InferenceSession, finest: ort.InferenceSession
+    ) -> None:
         self.card = card
         self.lowest = lowest
         self.octave = octave
+        self.finest = finest
 
     def predict(self, image: Image, focus: tuple[float, float] | None = None, tiled: bool = True) -> Maps:
         """Maps of a photo.
@@ -93,18 +99,18 @@ class Network:
         itself. tiled: False runs the large octaves over the whole picture, which gives the same and takes longer.
         """
         native = image.shape[0], image.shape[1]
-        state = self.global_state(image, focus)
-        octaves = octave_count(native, max(state.shape[1:]))
+        octaves = octave_count(native, self.card.long_side // self.card.shrink)
         sizes = level_sizes(native, octaves)
-        level = Level(sizes[0], dense=base_state(state, native, octaves))
-        alpha = self.alpha_of(level.state(Box(0, sizes[0][0], 0, sizes[0][1])), FULL if octaves else 255)
-        for number, picture in enumerate(pyramid(image, octaves), start=1):
+        pictures = pyramid(image, octaves)
+        state = self.global_state(next((p for p in pictures if max(p.shape) >= self.card.long_side), image), focus)
+        base = base_state(state, native, octaves)
+        level, alpha = Level(sizes[0], dense=base), self.alpha_of(base, FULL if octaves else 255)
+        for number, picture in enumerate(pictures, start=1):
             top = 255 if number == octaves else FULL
             if max(sizes[number]) <= WHOLE_UP_TO_PX or not tiled:
                 assert level.dense is not None
-                level = Level(sizes[number], dense=self.refine(picture, level.dense))
-                assert level.dense is not None
-                alpha = self.alpha_of(level.dense, top)
+                dense = self.refine(picture, level.dense, top)
+                level, alpha = Level(sizes[number], dense=dense), self.alpha_of(dense, top)
             else:
                 level, alpha = self.refine_tiles(picture, level, alpha, top)
         return Maps(alpha, sigmoid(state[1]))
@@ -130,13 +136,19 @@ class Network:
         state: Float = self.lowest.run(None, {"photo": np.ascontiguousarray(stacked)})[0][0]
         return state
 
-    def refine(self, picture: Image, state: Float) -> Float:
-        """One run of the octave network over a whole picture (H, W, 3): state (C, h, w) of the half size -> (C, H, W)."""
+    def refine(self, picture: Image, state: Float, top: int) -> Float:
+        """One run of the octave network over a whole picture (H, W, 3): state (C, h, w) of the half size -> (C or 1, H, W)."""
         height, width = picture.shape[:2]
         down, right = 2 * state.shape[1] - height, 2 * state.shape[2] - width
         photo = to_unit(np.pad(picture, ((0, down), (0, right), (0, 0)), mode="edge")).transpose(2, 0, 1)[None]
-        refined = self.octave.run(None, {"photo": np.ascontiguousarray(photo), "state": np.ascontiguousarray(state[None])})[0]
-        return refined[0, :, :height, :width]  # type: ignore[no-any-return]
+        refined: Float = self.run_octave(np.ascontiguousarray(photo), np.ascontiguousarray(state[None]), top)[0]
+        return refined[:, :height, :width]
+
+    def run_octave(self, photos: Float, states: Float, top: int) -> Float:
+        """photos (N, 3, 2h, 2w), states (N, C, h, w) -> refined states (N, C, 2h, 2w), or their first channel at the end."""
+        session = self.finest if top == 255 else self.octave
+        refined: Float = session.run(None, {"photo": photos, "state": states})[0]
+        return refined
 
     def refine_tiles(self, picture: Image, below: Level, alpha: Image, top: int) -> tuple[Level, Image]:
         """`refine` and `alpha_of`, but only where alpha (h, w) uint16 varies: elsewhere the network changes nothing."""
@@ -152,7 +164,7 @@ class Network:
             around = [inner_box(box, self.card.context_px, side, below.size) for box in boxes]
             photos = np.stack([piece(picture, box) for box in around])
             states = np.stack([below.state(box) for box in around])
-            refined = self.octave.run(None, {"photo": to_unit(photos).transpose(0, 3, 1, 2).copy(), "state": states})[0]
+            refined = self.run_octave(np.ascontiguousarray(to_unit(photos).transpose(0, 3, 1, 2)), states, top)
             for tile, box, outer, state in zip(some, boxes, around, refined, strict=True):
                 rows, columns = 2 * (box.top - outer.top), 2 * (box.left - outer.left)
                 own = Box(2 * box.top, min(2 * box.bottom, size[0]), 2 * box.left, min(2 * box.right, size[1]))

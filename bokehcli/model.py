@@ -11,13 +11,14 @@ from bokehcli.errors import ModelError
 CARD = "card.json"
 FORMAT = 2
 KINDS = ("lens",)
+ROLES = ("global", "octave", "finest")  # of a lens model's files
 
 
 @dataclass(frozen=True, kw_only=True)
 class ModelCard:
     """The card of a model.
 
-    kind: `lens` gives alpha and defocus. files: role -> file name (`global` and `octave` for a lens model). sha256: role
+    kind: `lens` gives alpha and defocus. files: role -> file name, for every one of ROLES. sha256: role
     -> hash of the file. long_side: of the picture the global network sees, pixels. multiple: its sides are multiples of
     that. shrink: the global state is this much smaller. channels: of a state. context_px: how far an octave's result looks
     around itself, in pixels of the state below. gate_px, gate_from: an octave changes nothing where alpha varies by at most
@@ -110,6 +111,6 @@ def parse_card(written: Any, folder: Path, name: Path) -> ModelCard:
         raise ModelError(f"{name}: not a complete model card ({error})") from error
     if card.kind not in KINDS:
         raise ModelError(f"{name}: kind {card.kind!r} is not one of {', '.join(KINDS)}")
-    if not sound or not plain or not {"global", "octave"} <= card.files.keys():
+    if not sound or not plain or not set(ROLES) <= card.files.keys():
         raise ModelError(f"{name}: the card's numbers or file names make no sense")
     return card

@@ -45,14 +45,20 @@ def base_state(state: Float, native: tuple[int, int], octaves: int) -> Float:
 
 def doubled(state: Float) -> Float:
     """(C, h, w) -> (C, 2h, 2w), bilinear, pixel centres aligned, the border repeated."""
-    for axis in (1, 2):
-        padded = np.concatenate((state.take([0], axis), state, state.take([-1], axis)), axis)
-        before, middle, after = (padded.take(range(n, n + state.shape[axis]), axis) for n in range(3))
-        pair = np.stack((middle + (before - middle) * np.float32(0.25), middle + (after - middle) * np.float32(0.25)), axis + 1)
-        shape = list(state.shape)
-        shape[axis] *= 2
-        state = pair.reshape(shape)
-    return state
+    channels, height, width = state.shape
+    tall = np.empty((channels, 2 * height, width), np.float32)
+    _double(state.transpose(1, 0, 2), tall.transpose(1, 0, 2))
+    wide = np.empty((channels, 2 * height, 2 * width), np.float32)
+    _double(tall.transpose(2, 0, 1), wide.transpose(2, 0, 1))
+    return wide
+
+
+def _double(state: Float, result: Float) -> None:
+    """`doubled` along the first axis alone, into `result`."""
+    quarter = (state[1:] - state[:-1]) * np.float32(0.25)
+    result[0], result[-1] = state[0], state[-1]
+    np.add(state[:-1], quarter, out=result[1:-1:2])
+    np.subtract(state[1:], quarter, out=result[2::2])
 
 
 @dataclass

@@ -112,9 +112,10 @@ class InTorch:
             return [self.module(*(torch.from_numpy(array) for array in feed.values())).numpy()]
 
 
-def recorded(network: Network) -> tuple[Network, Recorded, Recorded]:
-    lowest, octave = Recorded(network.lowest), Recorded(network.octave)
-    return Network(network.card, cast(ort.InferenceSession, lowest), cast(ort.InferenceSession, octave)), lowest, octave
+def recorded(network: Network) -> tuple[Network, Recorded, Recorded, Recorded]:
+    """The network with sessions that are watched: the global one, the octave's, and that of the last octave."""
+    sessions = Recorded(network.lowest), Recorded(network.octave), Recorded(network.finest)
+    return Network(network.card, *(cast(ort.InferenceSession, session) for session in sessions)), *sessions
 
 
 NAMES = pytest.mark.parametrize("name", ["astronaut", "chelsea", "coffee", "rocket"])
@@ -137,7 +138,7 @@ def test_tiles_without_their_context_would_show(
 ) -> None:
     image = load(photos / "astronaut.jpg")
     whole = network.predict(image, tiled=False)
-    cut = Network(dataclasses.replace(network.card, context_px=0), network.lowest, network.octave)
+    cut = Network(dataclasses.replace(network.card, context_px=0), network.lowest, network.octave, network.finest)
     assert np.abs(cut.predict(image).alpha.astype(int) - whole.alpha).max() > 40
 
 
@@ -149,16 +150,16 @@ def test_only_tiles_near_an_edge_are_run(network: Network, small_tiles: None) ->
     state[0, :50], state[0, 100:] = 9.0, 9.0  # what is left of the edge: rows 50 to 100, from column 100 on
     state[0, 8, 8] = 0.0  # well inside the first tile
     picture = np.random.default_rng(2).integers(0, 256, (2 * size[0], 2 * size[1], 3), np.uint8)
-    watched, _, octave = recorded(network)
+    watched, _, octave, finest = recorded(network)
     alpha = network.alpha_of(state, infer.FULL)
     level, finer = watched.refine_tiles(picture, Level(size, dense=state), alpha, 255)
-    run = sum(len(feed["state"]) for feed in octave.feeds)
+    run = sum(len(feed["state"]) for feed in finest.feeds)
     assert 20 < run < 40  # of 140
-    whole = network.refine(picture, state)
-    np.testing.assert_array_equal(finer, network.alpha_of(whole, 255))
+    np.testing.assert_array_equal(finer, network.alpha_of(network.refine(picture, state, 255), 255))
     assert not level.tiles  # nobody asks for the state at the photo's own size
     level, _ = watched.refine_tiles(picture, Level(size, dense=state), alpha, infer.FULL)
-    assert len(level.tiles) == run
+    assert len(level.tiles) == run == sum(len(feed["state"]) for feed in octave.feeds)
+    whole = network.refine(picture, state, infer.FULL)
     # hidden channels too are what one run over everything gives, wherever tiles and the enlarged state meet
     box = Box(90, 131, 180, 233)
     np.testing.assert_allclose(level.state(box), whole[:, *box.slices], atol=1e-4)
@@ -208,8 +209,10 @@ def test_sixteen_bits_give_what_eight_bits_give(network: Network, photos: Path) 
 def errors_against_torch(net: Any, network: Network, path: Path) -> tuple[float, float, float]:
     """Largest and mean error of alpha, in 1/255, and largest of defocus."""
     from bokehcli.trainer.export import Lowest
+    from bokehcli.trainer.network import finest
 
-    sessions = (cast(ort.InferenceSession, InTorch(module)) for module in (Lowest(net.network), net.octave))
+    modules = Lowest(net.network), net.octave, finest(net.octave)
+    sessions = (cast(ort.InferenceSession, InTorch(module)) for module in modules)
     image = load(path)
     ours, torchs = network.predict(image), Network(network.card, *sessions).predict(image)
     alpha, defocus = np.abs(ours.alpha.astype(int) - torchs.alpha), np.abs(ours.defocus - torchs.defocus)
@@ -248,7 +251,7 @@ def test_torch_computes_the_bundled_model_as_onnxruntime_does(
 
 def test_the_focus_hint_reaches_the_network_by_its_fourth_channel_alone(network: Network, photos: Path) -> None:
     image = load(photos / "coffee.jpg")
-    watched, lowest, _ = recorded(network)
+    watched, lowest, *_ = recorded(network)
     without, left = watched.predict(image), watched.predict(image, (0.25, 0.5))
     free, hinted = (feed["photo"][0] for feed in lowest.feeds)
     assert np.array_equal(free[:3], hinted[:3])
@@ -258,7 +261,7 @@ def test_the_focus_hint_reaches_the_network_by_its_fourth_channel_alone(network:
 
 
 def test_the_global_network_sees_the_whole_photo_at_sides_it_can_take(network: Network) -> None:
-    watched, lowest, _ = recorded(network)
+    watched, lowest, *_ = recorded(network)
     for height, width in ((10, 900), (900, 10), (333, 500), (1, 1)):
         watched.predict(np.zeros((height, width, 3), np.uint8))
     shapes = [feed["photo"].shape for feed in lowest.feeds]

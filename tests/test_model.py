@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from bokehcli.errors import ModelError
-from bokehcli.model import CARD, ModelCard, file_hash, find_model
+from bokehcli.model import CARD, ROLES, ModelCard, file_hash, find_model
 
 
 def written(folder: Path, **changes: Any) -> ModelCard:
@@ -16,8 +16,9 @@ def written(folder: Path, **changes: Any) -> ModelCard:
     folder.mkdir(exist_ok=True)
     (folder / "global.onnx").write_bytes(b"the one")
     (folder / "octave.onnx").write_bytes(b"the other")
+    (folder / "finest.onnx").write_bytes(b"the third")
     fields: dict[str, Any] = {
-        "folder": folder, "kind": "lens", "files": {"global": "global.onnx", "octave": "octave.onnx"}, "sha256": {},
+        "folder": folder, "kind": "lens", "files": {role: f"{role}.onnx" for role in ROLES}, "sha256": {},
         "long_side": 512, "multiple": 64, "shrink": 4, "channels": 8, "context_px": 6, "gate_px": 4, "gate_from": 0.1,
         "sure": 0.02, "opset": 18, "about": {"licence": "none"},
     }  # fmt: skip
@@ -42,7 +43,7 @@ def refused(path: Path) -> str:
 def test_a_saved_card_comes_back_as_it_was(tmp_path: Path) -> None:
     card = written(tmp_path)
     found = find_model(tmp_path)
-    assert found.sha256 == {"global": file_hash(tmp_path / "global.onnx"), "octave": file_hash(tmp_path / "octave.onnx")}
+    assert found.sha256 == {role: file_hash(tmp_path / f"{role}.onnx") for role in ROLES}
     assert dataclasses.replace(found, sha256={}) == card
 
 
@@ -91,7 +92,7 @@ def test_a_card_that_is_no_card_is_refused(tmp_path: Path, content: bytes) -> No
         {"context_px": -1},
         {"sure": 0.5},
         {"files": {"global": "global.onnx"}},
-        {"files": {"global": "../global.onnx", "octave": "octave.onnx"}},
+        {"files": {"global": "../global.onnx", "octave": "octave.onnx", "finest": "finest.onnx"}},
         {"unheard": 1},
     ],
     ids=str,

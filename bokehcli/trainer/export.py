@@ -18,8 +18,19 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bokehcli.errors import ModelError
-from bokehcli.model import ModelCard, find_model
-from bokehcli.trainer.network import GATE_FROM, GATE_REACH_PX, MULTIPLE, OCTAVE_DILATIONS, STATE, STEM, SURE, GlobalNet, LensNet
+from bokehcli.model import ROLES, ModelCard, find_model
+from bokehcli.trainer.network import (
+    GATE_FROM,
+    GATE_REACH_PX,
+    MULTIPLE,
+    OCTAVE_DILATIONS,
+    STATE,
+    STEM,
+    SURE,
+    GlobalNet,
+    LensNet,
+    finest,
+)
 
 OPSET = 18
 LONG_SIDE = 512
@@ -122,6 +133,7 @@ def parity(network: LensNet, card: ModelCard, photo: Tensor, hint: Tensor) -> fl
     pairs = (
         ("global", {"photo": x}, state),
         ("octave", {"photo": coarse, "state": varied}, rounded(network.octave)(coarse, varied)),
+        ("finest", {"photo": coarse, "state": varied}, rounded(finest(network.octave))(coarse, varied)),
     )
     largest = 0.0
     for role, inputs, expected in pairs:
@@ -145,11 +157,12 @@ TENSORS = {
         "state": "in, (N, 8, H, W) float32: the state of the octave below",
         "refined": "out, (N, 8, 2H, 2W) float32: the state at twice its size; alpha counts, defocus stays level 3's",
     },
+    "finest": {"photo": "as octave's", "state": "as octave's", "alpha": "out, (N, 1, 2H, 2W) float32: logit of alpha alone"},
 }
 
 
 def export_model(network: LensNet, folder: Path, about: dict[str, Any], long_side: int = LONG_SIDE) -> ModelCard:
-    """Write global.onnx, octave.onnx and card.json into `folder`; returns the card as it was read back."""
+    """Write global.onnx, octave.onnx, finest.onnx and card.json into `folder`; returns the card as it was read back."""
     folder.mkdir(parents=True, exist_ok=True)
     network = copy.deepcopy(network).eval()
     network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
@@ -157,7 +170,8 @@ def export_model(network: LensNet, folder: Path, about: dict[str, Any], long_sid
     write_onnx(Lowest(network.network), {"photo": photo}, "state", folder / "global.onnx")
     octave = {"photo": photo[:, :3], "state": torch.rand(1, STATE, EXAMPLE_PX // 2, EXAMPLE_PX // 2)}
     write_onnx(network.octave, octave, "refined", folder / "octave.onnx")
-    files = {"global": "global.onnx", "octave": "octave.onnx"}
+    write_onnx(finest(network.octave), octave, "alpha", folder / "finest.onnx")
+    files = {role: f"{role}.onnx" for role in ROLES}
     sizes = {role: (folder / name).stat().st_size for role, name in files.items()}
     ModelCard(
         folder=folder,

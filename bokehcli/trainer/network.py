@@ -13,6 +13,7 @@ State: (N, 2 + HIDDEN, h, w): logit of alpha, logit of defocus, hidden channels.
 to the next one. Octaves refine alpha; defocus is smooth and stays as level 3 has it.
 """
 
+import copy
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,7 +45,7 @@ class NetworkOptions:
 
     widths: tuple[int, ...] = (32, 56, 112, 192, 320)
     blocks: tuple[int, ...] = (1, 2, 3, 3, 3)
-    octave: int = 24
+    octave: int = 16
 
     @classmethod
     def restored(cls, written: dict[str, Any]) -> "NetworkOptions":
@@ -146,7 +147,18 @@ class OctaveNet(nn.Module):
     def forward(self, photo: Tensor, state: Tensor) -> Tensor:
         known = torch.cat((F.pixel_unshuffle(photo - 0.5, 2), torch.tanh(0.5 * state[:, :2]), state[:, 2:]), 1)
         correction = F.pixel_shuffle(self.head(self.body(known)), 2)
-        return upsample(state) + upsample(gate_of(state)) * correction
+        return upsample(state[:, : correction.shape[1]]) + upsample(gate_of(state)) * correction
+
+
+def finest(octave: OctaveNet) -> OctaveNet:
+    """The octave net with the logit of alpha, (N, 1, 2h, 2w), as its only output: what the last octave is asked for."""
+    octave = copy.deepcopy(octave)
+    head = nn.Conv2d(octave.head.in_channels, 4, 3, padding=1)
+    with torch.no_grad():
+        for mine, theirs in zip(head.parameters(), octave.head.parameters(), strict=True):
+            mine.copy_(theirs[:4])
+    octave.head = head
+    return octave.train(octave.training)
 
 
 def stretched(logit: Tensor) -> Tensor:
