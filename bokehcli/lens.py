@@ -19,7 +19,7 @@ from bokehcli import optics
 from bokehcli.light import CODES, Scene, compress, encode_light, source_table
 from bokehcli.opencv import cv2
 from bokehcli.options import LensOptions
-from bokehcli.pixels import round_up
+from bokehcli.pixels import neighbours, round_up
 from bokehcli.tiling import Box, boxes_of, grow, parts_of, shrink
 
 Image = NDArray[Any]
@@ -274,15 +274,8 @@ def map_at(values: Float, size: tuple[int, int], box: Box, reduction: int) -> Fl
 
 
 def neighbours_of(values: Float, size: tuple[int, int], box: Box, reduction: int) -> tuple[Between, Between]:
-    """For the rows and the columns of a box at 1/reduction: the map's two pixels around each, and the share of the second."""
+    """`neighbours` for the rows and the columns of a box at 1/reduction."""
     return (
         neighbours(values.shape[0], reduction / size[0], box.top, box.bottom),
         neighbours(values.shape[1], reduction / size[1], box.left, box.right),
     )
-
-
-def neighbours(length: int, step: float, first: int, last: int) -> Between:
-    """The pixels around the middles of first to last, each `step` of the map's side wide, in a map of that length."""
-    middle = np.clip((np.arange(first, last) + 0.5) * (step * length) - 0.5, 0.0, length - 1.0)
-    low = np.floor(middle).astype(np.intp)
-    return low, np.minimum(low + 1, length - 1), (middle - low).astype(np.float32)

@@ -63,18 +63,21 @@ def sampled(image: Float, size: tuple[int, int], extent: tuple[float, float]) ->
     Unlike `resize`, the extent need not be whole: what lies beyond it repeats the border.
     """
     (above, below, down), (before, after, across) = (
-        _neighbours(image.shape[axis + 1], size[axis], extent[axis]) for axis in (0, 1)
+        neighbours(image.shape[axis + 1], 1.0 / extent[axis], 0, size[axis]) for axis in (0, 1)
     )
     rows = image[:, above] + (image[:, below] - image[:, above]) * down[:, None]
     columns: Float = rows[:, :, before] + (rows[:, :, after] - rows[:, :, before]) * across
     return columns
 
 
-def _neighbours(length: int, count: int, extent: float) -> tuple[NDArray[Any], NDArray[Any], Float]:
-    """For `count` pixels of which `extent` span the image's `length`: two source pixels each, and the second one's share."""
-    centre = np.clip((np.arange(count) + 0.5) * (length / extent) - 0.5, 0.0, length - 1.0)
-    low = np.floor(centre).astype(np.intp)
-    return low, np.minimum(low + 1, length - 1), (centre - low).astype(np.float32)
+def neighbours(length: int, step: float, first: int, last: int) -> tuple[NDArray[np.intp], NDArray[np.intp], Float]:
+    """For pixels first to last, each `step` of the side of a picture of `length` pixels wide: the two of these around each.
+
+    Returns their numbers and the share of the second, for bilinear interpolation; beyond the border it is repeated.
+    """
+    middle = np.clip((np.arange(first, last) + 0.5) * (step * length) - 0.5, 0.0, length - 1.0)
+    low = np.floor(middle).astype(np.intp)
+    return low, np.minimum(low + 1, length - 1), (middle - low).astype(np.float32)
 
 
 def halved(image: NDArray[Any]) -> NDArray[Any]:

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bokehcli.tiling import Box, boxes_of, clip, grow
+from bokehcli.tiling import Box, boxes_of, clip, grow, parts_of, shrink
 
 SIZES = st.tuples(st.integers(1, 90), st.integers(1, 90))
 TILES = st.integers(1, 100)
@@ -48,3 +48,24 @@ def test_a_grown_and_clipped_tile_holds_the_tile_and_stays_inside(size: tuple[in
 
 def test_growing_reaches_over_the_border() -> None:
     assert grow(Box(0, 4, 2, 6), 3) == Box(-3, 7, -1, 9)
+
+
+@given(SIZES, st.integers(0, 50), st.integers(0, 50), TILES)
+def test_the_parts_of_a_box_cover_it_once(size: tuple[int, int], top: int, left: int, side_px: int) -> None:
+    covered = np.zeros((150, 150), int)
+    for part in parts_of(Box(top, top + size[0], left, left + size[1]), side_px):
+        covered[part.slices] += 1
+    assert (covered[top : top + size[0], left : left + size[1]] == 1).all()
+    assert covered.sum() == size[0] * size[1]
+
+
+@given(SIZES, st.integers(0, 50), st.integers(0, 50), st.sampled_from([1, 2, 4]))
+def test_a_shrunk_box_covers_the_box_and_no_pixel_more_than_it_must(
+    size: tuple[int, int], top: int, left: int, times: int
+) -> None:
+    box = Box(top, top + size[0], left, left + size[1])
+    small = shrink(box, times)
+    assert 0 <= box.top - small.top * times < times
+    assert 0 <= small.bottom * times - box.bottom < times
+    assert 0 <= box.left - small.left * times < times
+    assert 0 <= small.right * times - box.right < times
