@@ -33,6 +33,7 @@ def test_iou_is_the_share_of_both_areas_that_is_common() -> None:
     assert measures.iou(left, left) == 1.0
     assert measures.iou(left, top) == pytest.approx(1 / 3)
     assert math.isnan(measures.iou(left, np.zeros_like(left)))
+    assert type(measures.iou(left, top)) is float  # numpy's own scalars cannot be written as JSON
 
 
 def test_boundaries_agree_with_themselves_and_within_the_tolerance_only() -> None:

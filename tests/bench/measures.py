@@ -32,7 +32,7 @@ def iou(alpha: Float, matte: Float) -> float:
     found, true = alpha > 0.5, matte > 0.5
     if true.mean() <= EMPTY:
         return math.nan
-    return np.count_nonzero(found & true) / np.count_nonzero(found | true)
+    return float(np.count_nonzero(found & true) / np.count_nonzero(found | true))
 
 
 def mean_error(alpha: Float, matte: Float, where: Mask | None = None) -> float:

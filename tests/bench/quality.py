@@ -88,11 +88,11 @@ def assembled(photos: list[Measured], tiled: list[Rows], hinted: list[Rows]) -> 
     table = {name: collected(name, rows) for name, rows in (each | {"tiles": tiled, "hint": hinted}).items() if rows}
     counts = {
         "photos": len(photos),
-        "found": sum(photo.found for photo in photos),
+        "found": len([photo for photo in photos if photo.found]),
         "size_px": SIZE_PX,
         "tiled": len(tiled),
         "composites": len(hinted),
-        "far": sum(sections.FAR in rows for rows in hinted),
+        "far": len([rows for rows in hinted if sections.FAR in rows]),
     }
     return table, counts
 
