@@ -147,7 +147,8 @@ class OctaveNet(nn.Module):
     def forward(self, photo: Tensor, state: Tensor) -> Tensor:
         known = torch.cat((F.pixel_unshuffle(photo - 0.5, 2), torch.tanh(0.5 * state[:, :2]), state[:, 2:]), 1)
         correction = F.pixel_shuffle(self.head(self.body(known)), 2)
-        return upsample(state[:, : correction.shape[1]]) + upsample(gate_of(state)) * correction
+        channels = self.head.out_channels // 4
+        return upsample(state[:, :channels]) + upsample(gate_of(state)) * correction
 
 
 def finest(octave: OctaveNet) -> OctaveNet:
