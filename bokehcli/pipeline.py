@@ -2,9 +2,12 @@
 
 import time
 import traceback
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bokehcli.decode import decode_photo
 from bokehcli.discover import Job
@@ -20,6 +23,8 @@ from bokehcli.outcome import Outcome, Status
 from bokehcli.photo import Photo
 from bokehcli.pixels import from_unit, resize
 from bokehcli.storage import read_bytes, write_atomic
+
+Image = NDArray[Any]
 
 
 class Renderer:
@@ -42,21 +47,12 @@ class Renderer:
         try:
             photo = decode_photo(read_bytes(job.source), str(job.source), self.options.decode)
             warnings += photo.warnings
-            image = photo.image
-            if self.network is not None:
-                maps = self.network.predict(image)
-                if job.alpha is not None and job.defocus is not None:
-                    self._write_map(job.alpha, encode_map(maps.alpha), written)
-                    defocus = resize(from_unit(maps.defocus, np.uint8), image.shape[:2])
-                    self._write_map(job.defocus, encode_map(defocus), written)
-                if maps.subject_area < self.options.min_subject:
-                    warnings.append("no clear subject: the picture stays as it is")
-                elif self.options.lens.strength > 0:
-                    image = render(image, maps.alpha, maps.defocus, self.options.lens)
+            if self.network is not None:  # the photo's own pixels and the maps are let go before the result is encoded
+                photo = replace(photo, image=self._blur(photo.image, self.network, job, warnings, written))
             container = self.options.encode.container or photo.container
             warnings += encoding_losses(photo, container)
             data = encode_image(
-                image,
+                photo.image,
                 photo.opacity,
                 container,
                 quality=photo.quality if self.options.encode.quality is None else self.options.encode.quality,
@@ -88,6 +84,18 @@ class Renderer:
             traceback=trace,
             written=tuple(written),
         )
+
+    def _blur(self, image: Image, network: Network, job: Job, warnings: list[str], written: list[Path]) -> Image:
+        """Predict what is in focus, write that if it is asked for, and render the rest."""
+        maps = network.predict(image)
+        if job.alpha is not None and job.defocus is not None:
+            self._write_map(job.alpha, encode_map(maps.alpha), written)
+            defocus = resize(from_unit(maps.defocus, np.uint8), image.shape[:2])
+            self._write_map(job.defocus, encode_map(defocus), written)
+        if maps.subject_area < self.options.min_subject:
+            warnings.append("no clear subject: the picture stays as it is")
+            return image
+        return image if self.options.lens.strength == 0 else render(image, maps.alpha, maps.defocus, self.options.lens)
 
     def _write_map(self, path: Path, data: bytes, written: list[Path]) -> None:
         """Write a map as the policy says; one that is there and not to be touched stays as it is."""
