@@ -126,9 +126,9 @@ def test_tiles_do_not_show(network: Network, photos: Path, name: str, small_tile
     image = load(photos / f"{name}.jpg")
     tiled, whole = network.predict(image), network.predict(image, tiled=False)
     # The tiles' context covers all that the octave looks at. What is left is where alpha is level, and is enlarged as alpha
-    # instead of as a logit: three quarters of what it varies by at most, measured 4.
+    # instead of as a logit: three quarters of what it may vary by at most, and a rounding.
     difference = np.abs(tiled.alpha.astype(int) - whole.alpha)
-    assert difference.max() <= 0.75 * network.card.gate_from * 255
+    assert difference.max() <= 0.75 * infer.LEVEL * network.card.gate_from * 255 + 1
     assert difference.mean() < 0.02
     np.testing.assert_array_equal(tiled.defocus, whole.defocus)
 
