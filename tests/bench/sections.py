@@ -156,7 +156,7 @@ def pointed(library: Library, number: int) -> Pointed | None:
 
     cut_out = scenes.cut_out
     with mock.patch.object(scenes, "cut_out", noted):
-        sample = scenes.composite(np.random.default_rng((SEED, number)), library, SIZE_PX, 2)
+        sample = scenes.composite(np.random.default_rng((SEED, number)), library, range(len(library)), SIZE_PX, 2)
     far, near = cuts[0] * (1.0 - cuts[1]), cuts[1]
     if sample.hint.max() == 0.0 or min((far > 0.5).mean(), (near > 0.5).mean()) < VISIBLE:
         return None
