@@ -30,7 +30,8 @@ def unpacked(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_wheel_holds_the_package_its_model_and_nothing_else(unpacked: Path) -> None:
     assert {path.name.split("-")[0] for path in unpacked.iterdir()} == {"bokehcli"}
-    assert {path.name for path in (unpacked / "bokehcli" / "models").iterdir()} == {CARD, *(f"{role}.onnx" for role in ROLES)}
+    models = {path.name for path in (unpacked / "bokehcli" / "models").iterdir()}
+    assert models == {CARD, "README.md", *(f"{role}.onnx" for role in ROLES)}
     assert (unpacked / "bokehcli" / "py.typed").exists()
     (entry_points,) = unpacked.glob("*.dist-info/entry_points.txt")
     assert "bokeh = bokehcli.cli:main" in entry_points.read_text()
