@@ -67,6 +67,8 @@ def open_session(card: ModelCard, role: str, options: InferOptions) -> ort.Infer
     settings.enable_mem_pattern = False  # keeps memory flat over pictures of different sizes
     settings.log_severity_level = 3
     settings.intra_op_num_threads = options.threads
+    # waiting threads sleep: spinning, they would take the cores from what OpenCV and numpy do between the many short runs
+    settings.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
         session = ort.InferenceSession(str(card.path(role)), settings, providers=[provider])
     except Exception as error:  # onnxruntime raises its own classes, which share no public root
