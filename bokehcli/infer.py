@@ -145,8 +145,7 @@ class Network:
     def refine(self, picture: Image, state: Float, top: int) -> Float:
         """One run of the octave network over a whole picture (H, W, 3): state (C, h, w) of the half size -> (C or 1, H, W)."""
         height, width = picture.shape[:2]
-        down, right = 2 * state.shape[1] - height, 2 * state.shape[2] - width
-        photo = to_unit(np.pad(picture, ((0, down), (0, right), (0, 0)), mode="edge")).transpose(2, 0, 1)[None]
+        photo = to_unit(piece(picture, Box(0, state.shape[1], 0, state.shape[2]))).transpose(2, 0, 1)[None]
         refined: Float = self.run_octave(np.ascontiguousarray(photo), np.ascontiguousarray(state[None]), top)[0]
         return refined[:, :height, :width]
 
