@@ -19,14 +19,14 @@ pytest.importorskip("onnx", reason="training is optional")
 
 from bokehcli.errors import ModelError, UsageError  # noqa: E402 (torch may be absent)
 from bokehcli.infer import open_network  # noqa: E402
-from bokehcli.trainer import schedule  # noqa: E402
+from bokehcli.trainer import schedule, warm  # noqa: E402
 from bokehcli.trainer.checkpoint import load_checkpoint, save_checkpoint  # noqa: E402
 from bokehcli.trainer.data import FINE_PART, Item, Library, Maker, find_items  # noqa: E402
 from bokehcli.trainer.export import export_model  # noqa: E402
 from bokehcli.trainer.fine import crop_corners, halved, octave_losses, octave_states  # noqa: E402
 from bokehcli.trainer.loop import State, TrainOptions, collate, overview_of, train  # noqa: E402
 from bokehcli.trainer.loss import level_loss, pair_loss  # noqa: E402
-from bokehcli.trainer.network import LEVELS, LensNet, NetworkOptions, OctaveNet, gate_of, upsample  # noqa: E402
+from bokehcli.trainer.network import LEVELS, LensNet, NetworkOptions, OctaveNet, Pointing, gate_of, upsample  # noqa: E402
 from bokehcli.trainer.pairs import Pairs  # noqa: E402
 from bokehcli.trainer.scenes import layout, make_sample  # noqa: E402
 from bokehcli.trainer.warm import load_exported  # noqa: E402
@@ -111,6 +111,23 @@ def test_the_gate_is_open_at_an_edge_however_sharp_and_shut_where_alpha_is_level
 
 
 # the schedule
+
+
+def test_pointing_adds_nothing_without_a_hint_and_marks_what_resembles_the_pointed_place() -> None:
+    torch.manual_seed(0)
+    pointing = Pointing(4).eval()
+    torch.nn.init.normal_(pointing.mark.weight)
+    x = torch.zeros(1, 4, 6, 9)
+    x[:, :, :, :3], x[:, :, :, 6:] = torch.randn(4, 1, 1), torch.randn(4, 1, 1)
+    x[:, :, 4:, 6:] = x[:, :, :2, :3]  # below on the right the same as on the left
+    hint = torch.zeros(1, 1, 6, 9)
+    with torch.no_grad():
+        assert torch.equal(pointing(x, hint), x)
+        hint[:, :, 1, 1] = 0.7
+        added = pointing(x, hint) - x
+    left, other, alike = added[0, :, 0, 0], added[0, :, 0, 7], added[0, :, 5, 7]
+    torch.testing.assert_close(alike, left)
+    assert (other - left).abs().max() > 0.1
 
 
 def test_levels_join_from_7_upwards_and_sizes_grow() -> None:
@@ -332,6 +349,21 @@ def test_added_blocks_start_by_adding_nothing(make: Maker, tmp_path: Path) -> No
         torch.testing.assert_close(block(x), x)
     with pytest.raises(ModelError, match="weights of"):
         load_exported(card, make, 0, dataclasses.replace(TINY, widths=(8, 12, 16, 24, 40)))
+
+
+def test_a_model_from_before_it_could_be_pointed_at_goes_on(
+    make: Maker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    card = export_model(State(options()).average, tmp_path, {"network": dataclasses.asdict(TINY)})
+    weights = warm.exported_weights(card)
+    older = {name: weight for name, weight in weights.items() if "pointing" not in name}
+    assert len(older) < len(weights)
+    batch = collate([make(9, number, 64, False) for number in range(2)])
+    whole = load_exported(card, make).eval()
+    monkeypatch.setattr(warm, "exported_weights", lambda _: older)
+    started = load_exported(card, make).eval()
+    with torch.no_grad():
+        torch.testing.assert_close(level_3(started, overview_of(batch, 64)), level_3(whole, overview_of(batch, 64)))
 
 
 def test_onnxruntime_computes_what_torch_does_on_a_real_photo(make: Maker, photos: Path, tmp_path: Path) -> None:

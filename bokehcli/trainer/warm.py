@@ -14,7 +14,7 @@ from bokehcli.model import ModelCard
 from bokehcli.trainer.data import Maker
 from bokehcli.trainer.fine import halved, octave_states
 from bokehcli.trainer.loop import Batch, collate, overview_of
-from bokehcli.trainer.network import LensNet, MultiKernelBlock, NetworkOptions
+from bokehcli.trainer.network import LensNet, MultiKernelBlock, NetworkOptions, Pointing
 
 CALIBRATION_BATCHES, CALIBRATION_BATCH, CALIBRATION_PX = 8, 16, 256
 HALF = ".half"
@@ -53,8 +53,8 @@ def convolutions(network: nn.Module) -> Iterator[tuple[str, nn.Conv2d, nn.BatchN
 
 
 def added_blocks(network: LensNet, weights: dict[str, Tensor]) -> set[str]:
-    """Names of the residual blocks that the exported network had not."""
-    blocks = (name for name, module in network.named_modules() if isinstance(module, MultiKernelBlock))
+    """Names of the residual blocks and pointings that the exported network had not."""
+    blocks = (name for name, module in network.named_modules() if isinstance(module, MultiKernelBlock | Pointing))
     return {name for name in blocks if not any(key.startswith(f"{name}.") for key in weights)}
 
 
@@ -63,15 +63,17 @@ def load_exported(card: ModelCard, make: Maker, seed: int = 0, options: NetworkO
     """The network of a model that `export_model` wrote, ready to be trained on.
 
     Folding lost the statistics of batch norm. They are measured again on samples, and its scale and shift set so that
-    the network computes what it did. options: a network with more blocks than the exported one; the new blocks start by
-    adding nothing (zero scale, as in Goyal et al. 2017). Raises ModelError if the files do not hold this network's
+    the network computes what it did. options: a network with more blocks than the exported one; new blocks and pointings
+    start by adding nothing (zero scale, as in Goyal et al. 2017). Raises ModelError if the files do not hold this network's
     weights.
     """
     network = LensNet(options or network_options(card)).eval()
     weights = exported_weights(card)
     added = added_blocks(network, weights)
     for name in added:
-        nn.init.zeros_(network.get_submodule(f"{name}.join.1").weight)  # type: ignore[arg-type]
+        block = network.get_submodule(name)
+        if isinstance(block, MultiKernelBlock):
+            nn.init.zeros_(block.join[1].weight)  # type: ignore[arg-type]
     norms: dict[nn.BatchNorm2d, list[Tensor]] = {}
     for name, convolution, norm in convolutions(network):
         if any(name.startswith(f"{block}.") for block in added):
