@@ -102,6 +102,26 @@ class Pointing(nn.Module):
         return x + marked
 
 
+class Unshuffle(nn.Module):
+    """(N, C, H, W) in [0, 1] -> (N, C factor^2, H/factor, W/factor) around 0: pixel-unshuffle.
+
+    Exported as a convolution with a constant kernel, for which a runtime needs no transposition: of the octave net's last
+    use that took a fifth of the time.
+    """
+
+    def __init__(self, channels: int, factor: int) -> None:
+        super().__init__()
+        self.factor = factor
+        outputs = channels * factor * factor
+        self.register_buffer("kernel", torch.eye(outputs).reshape(outputs, channels, factor, factor), persistent=False)
+        self.register_buffer("shift", torch.full((outputs,), -0.5), persistent=False)
+
+    def forward(self, photo: Tensor) -> Tensor:
+        if torch.onnx.is_in_onnx_export():
+            return F.conv2d(photo, self.kernel, self.shift, stride=self.factor)  # type: ignore[arg-type]
+        return F.pixel_unshuffle(photo - 0.5, self.factor)
+
+
 def upsample(x: Tensor) -> Tensor:
     """Twice the size, bilinear, pixel centres aligned (half-pixel convention, that of cv2.resize)."""
     return F.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)
@@ -114,6 +134,7 @@ class GlobalNet(nn.Module):
         super().__init__()
         widths = dict(zip((3, 4, 5, 6, 7), options.widths, strict=True))
         blocks = dict(zip((3, 4, 5, 6, 7), options.blocks, strict=True))
+        self.unshuffle = Unshuffle(4, STEM)
         self.stem = conv_bn(4 * STEM * STEM, widths[3], 3)
         self.encode = nn.ModuleDict()
         self.decode = nn.ModuleDict()
@@ -135,7 +156,7 @@ class GlobalNet(nn.Module):
     def pyramid(self, x: Tensor, lowest: int = 3) -> tuple[list[Tensor], Tensor]:
         """`forward`, and the features of the lowest level, (N, C, h, w)."""
         hint = x[:, 3:]
-        x = self.stem(F.pixel_unshuffle(x - 0.5, STEM))
+        x = self.stem(self.unshuffle(x))
         encoded = {}
         for level in (3, 4, 5, 6, 7):
             x = encoded[level] = self.encode[str(level)](x)
@@ -168,6 +189,7 @@ class OctaveNet(nn.Module):
     def __init__(self, options: NetworkOptions) -> None:
         super().__init__()
         width, inputs = options.octave, 3 * 4 + STATE
+        self.unshuffle = Unshuffle(3, 2)
         widths = (inputs, *(width for _ in OCTAVE_DILATIONS))
         self.body = nn.Sequential(
             *(conv_bn(n, width, 3, dilation=d) for n, d in zip(widths, OCTAVE_DILATIONS, strict=False))
@@ -178,7 +200,7 @@ class OctaveNet(nn.Module):
         nn.init.zeros_(self.head.bias)
 
     def forward(self, photo: Tensor, state: Tensor) -> Tensor:
-        known = torch.cat((F.pixel_unshuffle(photo - 0.5, 2), torch.tanh(0.5 * state[:, :2]), state[:, 2:]), 1)
+        known = torch.cat((self.unshuffle(photo), torch.tanh(0.5 * state[:, :2]), state[:, 2:]), 1)
         correction = F.pixel_shuffle(self.head(self.body(known)), 2)
         channels = self.head.out_channels // 4
         return upsample(state[:, :channels]) + upsample(gate_of(state)) * correction
