@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bokehcli.pixels import sampled
-from bokehcli.tiling import Box, boxes_of
+from bokehcli.tiling import Box
 
 Image = NDArray[Any]
 Float = NDArray[np.float32]
@@ -75,18 +75,27 @@ class Level:
         """(C, h, w) of a box inside the level: refined tiles where there are any, else the level below, enlarged."""
         if self.dense is not None:
             return self.dense[:, *box.slices]
+        down = range(box.top // self.tile_px, -(-box.bottom // self.tile_px))
+        across = range(box.left // self.tile_px, -(-box.right // self.tile_px))
+        tiles = {(row, column): self.tiles.get((row, column)) for row in down for column in across}
+        held = [tile for tile in tiles.values() if tile is not None]
+        if len(held) == len(tiles):
+            state = np.empty((held[0].shape[0], box.height, box.width), np.float32)
+        else:
+            state = self.enlarged(box)
+        for (row, column), tile in tiles.items():
+            if tile is not None:
+                overlay(state, box, tile, row * self.tile_px, column * self.tile_px)
+        return state
+
+    def enlarged(self, box: Box) -> Float:
+        """(C, h, w) of a box from the level below."""
         assert self.below is not None
         rows, columns = self.below.size
         first_row, first_column = max(0, (box.top - 1) // 2), max(0, (box.left - 1) // 2)
         under = Box(first_row, min(rows, box.bottom // 2 + 1), first_column, min(columns, box.right // 2 + 1))
         top, left = box.top - 2 * under.top, box.left - 2 * under.left
-        state = doubled(self.below.state(under))[:, top : top + box.height, left : left + box.width]
-        for row in range(box.top // self.tile_px, -(-box.bottom // self.tile_px)):
-            for column in range(box.left // self.tile_px, -(-box.right // self.tile_px)):
-                tile = self.tiles.get((row, column))
-                if tile is not None:
-                    overlay(state, box, tile, row * self.tile_px, column * self.tile_px)
-        return state
+        return doubled(self.below.state(under))[:, top : top + box.height, left : left + box.width]
 
 
 def overlay(state: Float, box: Box, tile: Float, top: int, left: int) -> None:
@@ -101,14 +110,20 @@ def overlay(state: Float, box: Box, tile: Float, top: int, left: int) -> None:
 
 def uneven_tiles(alpha: Image, tile_px: int, reach_px: int, least: int) -> list[tuple[int, int]]:
     """Row and column of the tiles in which, `reach_px` more on each side, alpha (h, w) varies by more than `least`."""
-    found = []
-    for tile in boxes_of(alpha.shape, tile_px):
-        around = alpha[
-            max(0, tile.top - reach_px) : tile.bottom + reach_px, max(0, tile.left - reach_px) : tile.right + reach_px
-        ]
-        if int(around.max()) - int(around.min()) > least:
-            found.append((tile.top // tile_px, tile.left // tile_px))
-    return found
+    highest, lowest = (_around(alpha, tile_px, reach_px, extreme) for extreme in (np.maximum, np.minimum))
+    return [(int(row), int(column)) for row, column in np.argwhere(highest - lowest > least)]
+
+
+def _around(alpha: Image, tile_px: int, reach_px: int, extreme: np.ufunc) -> Image:
+    """(rows, columns) of tiles: np.maximum or np.minimum of alpha (h, w) over each, `reach_px` more on each side."""
+    for axis in (0, 1):
+        length = alpha.shape[axis]
+        starts = np.arange(0, length, tile_px)
+        ends = np.minimum(starts + tile_px + reach_px, length)
+        alpha = np.concatenate((alpha, np.take(alpha, [-1], axis)), axis)  # an end must be an index
+        alpha = extreme.reduceat(alpha, np.stack((np.maximum(starts - reach_px, 0), ends), 1).ravel(), axis)
+        alpha = np.take(alpha, range(0, 2 * len(starts), 2), axis)
+    return alpha
 
 
 def inner_box(tile: Box, context_px: int, side_px: int, size: tuple[int, ...]) -> Box:

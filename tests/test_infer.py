@@ -33,7 +33,7 @@ def tiny_lens_net() -> Any:
     from bokehcli.trainer.network import DECISION, LensNet, NetworkOptions
 
     torch.set_num_threads(1)
-    torch.manual_seed(5)
+    torch.manual_seed(10)
     net = LensNet(NetworkOptions(widths=(8, 8, 8, 8, 8), blocks=(1, 1, 1, 1, 1), octave=8)).eval()
     with torch.no_grad():
         for module in net.modules():
@@ -198,7 +198,8 @@ def test_a_photo_smaller_than_the_state_is_taken(card: ModelCard, net: Any, tmp_
     assert network.predict(np.zeros((*size, 3), np.uint8)).alpha.shape == size
 
 
-def test_sixteen_bits_give_what_eight_bits_give(network: Network, photos: Path) -> None:
+def test_sixteen_bits_give_what_eight_bits_give(model: ModelCard, photos: Path) -> None:
+    network = open_network(model, ONE_THREAD)
     image = load(photos / "chelsea.jpg")
     narrow, wide = network.predict(image), network.predict(image.astype(np.uint16) * 257)
     difference = np.abs(narrow.alpha.astype(int) - wide.alpha)
@@ -258,6 +259,13 @@ def test_the_focus_hint_reaches_the_network_by_its_fourth_channel_alone(network:
     assert not free[3].any()
     assert np.array_equal(hinted[3], focus_hint(hinted.shape[1:], (0.25, 0.5)))
     assert not np.array_equal(without.alpha, left.alpha)
+
+
+def test_threads_change_nothing(network: Network, photos: Path, small_tiles: None) -> None:
+    image = load(photos / "rocket.jpg")
+    sessions = network.lowest, network.octave, network.finest
+    one, three = (Network(network.card, *sessions, threads=threads).predict(image) for threads in (1, 3))
+    assert np.array_equal(one.alpha, three.alpha)
 
 
 def test_the_global_network_sees_the_whole_photo_at_sides_it_can_take(network: Network) -> None:

@@ -79,6 +79,20 @@ def test_tiles_are_uneven_where_alpha_varies_within_their_reach() -> None:
     assert uneven_tiles(alpha, 10, 1, 1000) == []
 
 
+@given(st.integers(1, 50), st.integers(1, 50), st.integers(1, 12), st.integers(0, 15), st.integers(0, 250), st.integers(0, 99))
+def test_uneven_tiles_are_those_one_finds_one_by_one(
+    height: int, width: int, tile_px: int, reach_px: int, least: int, seed: int
+) -> None:
+    alpha = np.random.default_rng(seed).integers(0, 256, (height, width)).astype(np.uint16)
+    found = []
+    for box in boxes_of((height, width), tile_px):
+        top, left = max(0, box.top - reach_px), max(0, box.left - reach_px)
+        around = alpha[top : box.top + tile_px + reach_px, left : box.left + tile_px + reach_px]
+        if int(around.max()) - int(around.min()) > least:
+            found.append((box.top // tile_px, box.left // tile_px))
+    assert uneven_tiles(alpha, tile_px, reach_px, least) == found
+
+
 @given(st.integers(1, 700), st.integers(1, 700), st.integers(0, 30), st.integers(16, 256), st.integers(0, 10), st.booleans())
 def test_a_tile_has_its_context_or_ends_where_the_picture_ends(
     height: int, width: int, context_px: int, tile_px: int, pick: int, last: bool
