@@ -20,6 +20,7 @@ Float = NDArray[np.float32]
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp")
 # Mattes are stored lossy by a level or two: what is nearly 0 or nearly 255 is taken as sure.
 MATTE_LOW, MATTE_HIGH = 4, 251
+EMPTY = 0.005  # a matte below this share of the picture has no subject
 FINE_PART = "hires"  # the part with the finest edges, where a data folder has one
 VALIDATION_PART = "val"
 VALIDATION_SHARE = 0.02  # of a folder that has no validation part of its own
@@ -121,7 +122,8 @@ def decode_pair(photo: bytes, matte: bytes, long_side: int) -> tuple[Image, Imag
 class Library:
     """Decoded photos and mattes of some items; the first `cache_bytes` of them stay in memory.
 
-    Fill it before worker processes fork and they share that memory.
+    Fill it before worker processes fork and they share that memory. fine: numbers of the photos with the finest edges.
+    empty: of those without a clear subject, as far as they were filled in.
     """
 
     def __init__(self, items: list[Item], long_side: int, cache_bytes: int = 4 << 30) -> None:
@@ -130,6 +132,7 @@ class Library:
         self.cache_bytes = cache_bytes
         self.cache: dict[int, tuple[Image, Image]] = {}
         self.fine = [index for index, item in enumerate(items) if item.part == FINE_PART]
+        self.empty: list[int] = []
 
     def __len__(self) -> int:
         return len(self.items)
@@ -150,4 +153,5 @@ class Library:
         for index in range(len(self.items)):
             if self.cache_bytes < 3 * self.long_side * self.long_side:
                 return
-            self[index]
+            if (self[index][1] > 127).mean() < EMPTY:
+                self.empty.append(index)

@@ -13,14 +13,14 @@ from numpy.typing import NDArray
 
 from bokehcli.opencv import cv2
 from bokehcli.pixels import focus_hint
-from bokehcli.trainer.data import Library, Sample
+from bokehcli.trainer.data import EMPTY, Library, Sample
 
 Image = NDArray[Any]
 Float = NDArray[np.float32]
 
-TWO_OBJECTS, ONE_OBJECT = 0.12, 0.13  # shares of composites; the rest are photos as they are
+TWO_OBJECTS, ONE_OBJECT = 0.22, 0.08  # shares of composites; the rest are photos as they are
+NO_SUBJECT = 0.03  # share of photos without a clear subject, beside those that come by chance
 HINTED = 0.25  # of the photos with one subject
-EMPTY = 0.005  # a matte below this share of the picture has no subject
 FINE_FROM_PX = 512  # samples for the octaves above this size are made from the photos with the finest edges alone
 
 
@@ -193,5 +193,7 @@ def make_sample(library: Library, seed: int, number: int, size: int, fine: bool 
         sample = composite(rng, library, pool, size, 1)
     else:
         zoom = (0.6, 1.0) if rng.random() < (0.3 if fine else 0.6) else (0.97, 1.0)
+        if not fine and library.empty and chance > 1.0 - NO_SUBJECT:
+            pool = library.empty
         sample = plain(rng, library, pool[int(rng.integers(len(pool)))], size, zoom)
     return dataclasses.replace(sample, photo=degrade(rng, sample.photo))

@@ -45,8 +45,8 @@ STAGES = (
 )
 # Going on from a trained model.
 WARM_STAGES = (
-    Stage(until=0.35, lowest=3, size=256, batch=16),
-    Stage(until=0.65, lowest=3, size=384, batch=8),
+    Stage(until=0.50, lowest=3, size=256, batch=16),
+    Stage(until=0.75, lowest=3, size=384, batch=8),
     OCTAVES,
 )
 # For trying things out: everything happens, at sizes that take seconds.
