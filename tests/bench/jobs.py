@@ -1,9 +1,10 @@
-"""What rendering several photos at once brings: `bokeh run` on one folder with --jobs 1 and with a process a core.
+"""What more cores bring: `bokeh run` on one folder with one core, with one process on all cores, with a process a core.
 
     python -m tests.bench.jobs PHOTO... [--count 60] [--megapixels 2,6,12,24] [--jobs N]
 
-Every photo is another crop, flip and size of one that was given, landscape or portrait; most are JPEG, one in six PNG,
-one in six WebP. Memory is that of the whole process tree, from /proc, so this runs on Linux only.
+`--jobs 1 --threads 1` is one core for everything. Every photo is another crop, flip and size of one that was given,
+landscape or portrait; most are JPEG, one in six PNG, one in six WebP. Memory is that of the whole process tree, from
+/proc, so this runs on Linux only.
 """
 
 import argparse
@@ -47,9 +48,9 @@ def make_photos(sources: list[Path], folder: Path, count: int, sizes: list[float
     return total
 
 
-def run(source: Path, out: Path, jobs: int, count: int, more: list[str]) -> Run:
+def run(source: Path, out: Path, count: int, more: list[str]) -> Run:
     """Render the folder and watch."""
-    command = [sys.executable, "-m", "bokehcli", "run", str(source), "--out", str(out), "--quiet", "--jobs", str(jobs)]
+    command = [sys.executable, "-m", "bokehcli", "run", str(source), "--out", str(out), "--quiet"]
     started = time.perf_counter()
     with subprocess.Popen([*command, *more], stdout=subprocess.PIPE, text=True) as process:
         sampler = PeakSampler(process.pid)
@@ -63,12 +64,12 @@ def run(source: Path, out: Path, jobs: int, count: int, more: list[str]) -> Run:
 
 
 def main() -> None:
-    """Make the photos, run twice, print."""
+    """Make the photos, run three times, print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("photos", type=Path, nargs="+", metavar="PHOTO")
     parser.add_argument("--count", type=int, default=60)
     parser.add_argument("--megapixels", default="2,6,12,24", help="sizes to mix, by comma")
-    parser.add_argument("--jobs", type=int, default=usable_cores(), help="of the second run")
+    parser.add_argument("--jobs", type=int, default=usable_cores(), help="of the last run")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--model", type=Path, default=None)
     arguments = parser.parse_args()
@@ -79,15 +80,16 @@ def main() -> None:
         source = Path(temporary, "in")
         source.mkdir()
         total = make_photos(arguments.photos, source, arguments.count, sizes, arguments.seed)
-        for jobs in (1, arguments.jobs):
-            runs[jobs] = run(source, Path(temporary, f"out{jobs}"), jobs, arguments.count, more)
+        for number, words in enumerate(("--jobs 1 --threads 1", "--jobs 1", f"--jobs {arguments.jobs}")):
+            runs[words] = run(source, Path(temporary, f"out{number}"), arguments.count, [*words.split(), *more])
     print(f"{arguments.count} photos of {arguments.megapixels} MP, {total:.0f} MP together")
-    for jobs, each in runs.items():
+    last_s = list(runs.values())[-1].elapsed_s
+    for words, each in runs.items():
         print(
-            f"--jobs {jobs}: {each.elapsed_s:.1f} s, {arguments.count / each.elapsed_s:.2f} photos/s, "
-            f"{total / each.elapsed_s:.1f} MP/s; peak memory {each.peak.pss_mib:.0f} MiB (PSS), {each.peak.rss_mib:.0f} (RSS)"
+            f"{words}: {each.elapsed_s:.1f} s, {arguments.count / each.elapsed_s:.2f} photos/s, "
+            f"{total / each.elapsed_s:.1f} MP/s; peak memory {each.peak.pss_mib:.0f} MiB (PSS), {each.peak.rss_mib:.0f} (RSS); "
+            f"{each.elapsed_s / last_s:.2f} times the last one's time"
         )
-    print(f"ratio {runs[1].elapsed_s / runs[arguments.jobs].elapsed_s:.2f}")
     print(machine())
     print("repeat: python -m tests.bench.jobs " + " ".join(sys.argv[1:]))
 

@@ -1,4 +1,5 @@
-"""How good a model is, on the validation part of a data folder: subject, edge, halo, likeness, tiles, focus hint.
+"""How good a model is, on the validation part of a data folder: subject, edge, halo, likeness, tiles, focus hint,
+photos without a clear subject.
 
     python -m tests.bench.quality DATA [--model DIR] [--write-card] [--json] [--limit N] [--worst OUT.jpg]
 
@@ -9,10 +10,11 @@ about four minutes.
 """
 
 import argparse
+import csv
 import dataclasses
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import count, islice
 from pathlib import Path
 from typing import Any
@@ -22,7 +24,7 @@ from numpy.typing import NDArray
 
 from bokehcli.infer import Network, open_network
 from bokehcli.model import ModelCard, find_model
-from bokehcli.trainer.data import VALIDATION_PART, Library, find_items
+from bokehcli.trainer.data import VALIDATION_PART, Item, Library, find_items
 from tests.bench import sections
 from tests.bench.baselines import enlarged_alpha, mean_ellipse
 from tests.bench.measures import iou
@@ -82,19 +84,38 @@ def composites(library: Library, number: int) -> Iterator[Pointed]:
     return islice((composite for composite in made if composite is not None), number)
 
 
-def assembled(photos: list[Measured], tiled: list[Rows], hinted: list[Rows]) -> tuple[Table, dict[str, int]]:
+def assembled(
+    photos: list[Measured], tiled: list[Rows], hinted: list[Rows], empty: list[Rows]
+) -> tuple[Table, dict[str, int]]:
     """The whole table, and what its titles count."""
     each = {name: [photo.table[name] for photo in photos if name in photo.table] for name in sections.OF_A_PHOTO}
-    table = {name: collected(name, rows) for name, rows in (each | {"tiles": tiled, "hint": hinted}).items() if rows}
+    each |= {"tiles": tiled, "no subject": empty, "hint": hinted}
+    table = {name: collected(name, rows) for name, rows in each.items() if rows}
     counts = {
         "photos": len(photos),
         "found": len([photo for photo in photos if photo.found]),
         "size_px": SIZE_PX,
         "tiled": len(tiled),
         "composites": len(hinted),
+        "without": len([rows for rows in empty if sections.WITHOUT in rows]),
         "far": len([rows for rows in hinted if sections.FAR in rows]),
     }
     return table, counts
+
+
+def without_subject(data: Path, items: list[Item]) -> list[Item]:
+    """The items of which the folder's index says that they have no clear subject."""
+    index = data / "index.csv"
+    if not index.exists():
+        return []
+    with index.open(newline="") as file:
+        names = {row["name"] for row in csv.DictReader(file) if row["kind"] == "none"}
+    return [item for item in items if item.name in names]
+
+
+def alone(network: Network, library: Library, chosen: Sequence[int], row: str) -> list[Rows]:
+    """The rows of `sections.alone` of some photos."""
+    return [sections.alone(network, library[index][0], row) for index in chosen]
 
 
 def shown(what: str, number: int, of: int) -> None:
@@ -120,7 +141,8 @@ def main() -> None:
     arguments = parser.parse_args()
     card = find_model(arguments.model)
     network = open_network(card)
-    items = [item for item in find_items(arguments.data) if item.part == VALIDATION_PART]
+    every = find_items(arguments.data)
+    items = [item for item in every if item.part == VALIDATION_PART]
     if not items:
         parser.error(f"{arguments.data} has no validation part")
     library = Library(items, NATIVE_PX)
@@ -135,7 +157,10 @@ def main() -> None:
     for number, composite in enumerate(composites(library, arguments.limit or COMPOSITES), 1):
         hinted.append(sections.hint(network, composite))
         shown("composite", number, arguments.limit or COMPOSITES)
-    table, counts = assembled(photos, tiled, hinted)
+    empty = Library(without_subject(arguments.data, every)[: arguments.limit or None], NATIVE_PX)
+    unclear = alone(network, empty, range(len(empty)), sections.WITHOUT)
+    unclear += alone(network, library, chosen, sections.WITH) if unclear else []
+    table, counts = assembled(photos, tiled, hinted, unclear)
     command = COMMAND + (f" --limit {arguments.limit}" if arguments.limit else "")
     quality = {"counts": counts, "table": written(table), "command": command}
     if arguments.write_card:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bokehcli.infer import Network
-from bokehcli.options import LensOptions
+from bokehcli.options import LensOptions, RunOptions
 from bokehcli.pixels import fit_long_side, resize
 from bokehcli.trainer import scenes
 from bokehcli.trainer.data import Library, Sample
@@ -30,6 +30,7 @@ TILED_MEGAPIXELS = 3.0
 SEED = 1
 VISIBLE = 0.01  # share of a composite that each of its objects must cover
 GAUSSIAN = "mask + Gaussian"
+WITHOUT, WITH = "without a subject", "validation photos"
 FAR, NEAR = "far one pointed at", "near one pointed at"
 OF_A_PHOTO = "subject", "edge", "edge found", "kept", "halo", "target"
 
@@ -124,6 +125,12 @@ def tiles(network: Network, photo: Image) -> Rows:
         "rendered": [rendered(large, alpha, maps.defocus, LENS) for alpha, maps in zip(alphas, runs, strict=True)],
     }
     return {name: {"levels": float(measures.largest_step(*pair))} for name, pair in pictures.items()}
+
+
+def alone(network: Network, photo: Image, row: str) -> Rows:
+    """Whether the photo is left as it is for want of a clear subject, and how much of it is in focus."""
+    area = network.predict(photo).subject_area
+    return {row: {"left alone": float(area < RunOptions.min_subject), "in focus": area}}
 
 
 def to_bytes(values: Float) -> NDArray[np.uint8]:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from tests.bench.sections import GAUSSIAN, Rows
+from tests.bench.sections import GAUSSIAN, WITH, WITHOUT, Rows
 
 Table = dict[str, Rows]  # section -> row -> column -> value
 Figure = Callable[[list[float]], float]
@@ -16,6 +16,7 @@ FIGURES: dict[tuple[str, str], dict[str, Figure]] = {
     ("halo", "outside"): {"mean": np.mean, "max": np.max},
     ("halo", "inside"): {"mean": np.mean, "max": np.max},
     ("tiles", "levels"): {"max": np.max},
+    ("no subject", "in focus"): {"median": np.median},
 }
 TITLES = {
     "subject": "subject found: {photos} photos, long side {size_px}",
@@ -25,6 +26,7 @@ TITLES = {
     "halo": "halo, {photos} photos, strength 1: share of the other's light 3-30 px outside and inside of the edge",
     "target": "against the photo rendered with its matte and the trainer's layout of defocus, {photos} photos",
     "tiles": "tiles, {tiled} photos brought to 3 MP: largest difference to an untiled run",
+    "no subject": "no clear subject: {without} training photos of that kind, the only ones there are; share left as it is",
     "hint": "focus hint, {composites} composites of two ({far} point at the far one): IoU with the one pointed at",
 }
 DIGITS = 4
@@ -82,6 +84,10 @@ MUSTS: dict[str, tuple[str, Callable[[Rows], bool]]] = {
         lambda rows: better(rows, "PSNR dB", 1) and better(rows, "SSIM", 1),
     ),
     "tiles": ("1 level at most", lambda rows: all(columns["levels max"] <= 1.0 for columns in rows.values())),
+    "no subject": (
+        "at least 0.8 of them left alone, at most 0.02 of those with a subject",
+        lambda rows: rows[WITHOUT]["left alone"] >= 0.8 and rows[WITH]["left alone"] <= 0.02,
+    ),
     "hint": ("0.75 with the point", lambda rows: rows["all"]["pointed"] >= 0.75),
 }
 
