@@ -100,13 +100,6 @@ def round_up(value: int, multiple: int) -> int:
     return -(-value // multiple) * multiple
 
 
-def pad_to_multiple(image: NDArray[Any], multiple: int) -> NDArray[Any]:
-    """(H, W, C) -> both sides multiples of `multiple`: the last row and column repeated at the bottom and the right."""
-    height, width = image.shape[:2]
-    bottom, right = round_up(height, multiple) - height, round_up(width, multiple) - width
-    return np.pad(image, ((0, bottom), (0, right)) + ((0, 0),) * (image.ndim - 2), mode="edge")
-
-
 def focus_hint(size: tuple[int, int], point: tuple[float, float] | None) -> Float:
     """(height, width) float32: a soft disc of height 1 at `point` = (x, y), shares of width and height; None gives zeros."""
     height, width = size

@@ -115,15 +115,6 @@ def test_rounding_up_gives_the_next_multiple(value: int, multiple: int) -> None:
     assert value <= rounded < value + multiple
 
 
-@given(SIZES, st.integers(1, 64), st.sampled_from([(), (1,), (3,)]))
-def test_padding_then_cropping_is_identity(size: tuple[int, int], multiple: int, channels: tuple[int, ...]) -> None:
-    image = np.random.default_rng(3).integers(0, 256, (*size, *channels), np.uint8)
-    padded = pixels.pad_to_multiple(image, multiple)
-    assert padded.shape[0] % multiple == padded.shape[1] % multiple == 0
-    assert np.array_equal(padded[: size[0], : size[1]], image)
-    assert np.array_equal(padded[size[0] :, : size[1]], np.repeat(image[-1:], padded.shape[0] - size[0], axis=0))
-
-
 @given(SIZES)
 def test_no_focus_point_gives_an_empty_hint(size: tuple[int, int]) -> None:
     hint = pixels.focus_hint(size, None)
