@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 WARM_UP_STEPS = 100
-DECAY_FROM = 0.6  # share of a stage kind's steps after which the learning rate falls linearly
+DECAY_FROM = 0.35  # share of a stage kind's steps after which the learning rate falls linearly
 
 
 @dataclass(frozen=True, kw_only=True)
