@@ -67,6 +67,15 @@ def _container(text: str) -> Container:
     raise typer.BadParameter(f"{text} is none of {', '.join(Container)}")
 
 
+def _point(text: str) -> tuple[float, float]:
+    """'0.3,0.6' as a point (x, y)."""
+    try:
+        x, y = (float(part) for part in text.split(","))
+    except ValueError:
+        raise typer.BadParameter(f"{text} is no point X,Y, such as 0.5,0.4") from None
+    return x, y
+
+
 def _print_version(wanted: bool) -> None:
     if wanted:
         typer.echo(f"bokeh {__version__}")
@@ -162,12 +171,30 @@ def run(
         float,
         typer.Option(metavar="0..1", help="How much clipped highlights glow when blurred.", rich_help_panel="Lens"),
     ] = LensOptions.highlights,
+    focus: Annotated[
+        Any,  # a tuple would be taken for two arguments
+        typer.Option(
+            metavar="X,Y",
+            parser=_point,
+            show_default="what stands out",
+            help="Focus on what is at this point: shares of the width from the left and of the height from the top.",
+            rich_help_panel="Lens",
+        ),
+    ] = RunOptions.focus,
     min_subject: Annotated[
         float,
         typer.Option(
             metavar="0..1", help="Leave photos alone whose subject is a smaller share than this.", rich_help_panel="Lens"
         ),
     ] = RunOptions.min_subject,
+    min_clarity: Annotated[
+        float,
+        typer.Option(
+            metavar="0..1",
+            help="How sure the network must be of a subject; the higher, the fewer patches stay sharp.",
+            rich_help_panel="Lens",
+        ),
+    ] = InferOptions.min_clarity,
     model: Annotated[
         Path | None,
         typer.Option(
@@ -229,9 +256,10 @@ def run(
         ),
         decode=DecodeOptions(max_megapixels=max_megapixels),
         encode=EncodeOptions(container=container, quality=quality),
-        infer=InferOptions(model=model, device=device, threads=threads),
+        infer=InferOptions(model=model, device=device, threads=threads, min_clarity=min_clarity),
         existing=Existing.OVERWRITE if overwrite else Existing.SKIP if skip_existing else Existing.REFUSE,
         save_maps=save_maps,
+        focus=focus,
         min_subject=min_subject,
         jobs=jobs,
     )

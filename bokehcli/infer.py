@@ -16,6 +16,7 @@ from bokehcli.options import Device, InferOptions
 from bokehcli.pixels import fit_long_side, focus_hint, halved, resize, to_unit
 from bokehcli.pyramid import Level, base_state, inner_box, level_sizes, octave_count, uneven_tiles
 from bokehcli.resources import usable_cores
+from bokehcli.subject import pointed_at, without_doubtful
 from bokehcli.tiling import Box
 
 Image = NDArray[Any]
@@ -92,13 +93,14 @@ def open_network(card: ModelCard, options: InferOptions | None = None) -> "Netwo
     single = replace(options, threads=1)
     lowest, octave, finest = (open_session(card, role, options if role == "global" else single) for role in ROLES)
     threads = options.threads or usable_cores()
-    return Network(card, lowest, octave, finest, threads=threads)
+    return Network(card, lowest, octave, finest, threads=threads, min_clarity=options.min_clarity)
 
 
 class Network:
     """The global network and the octave network of a lens model. One instance may serve several threads.
 
     finest: the octave network for the last octave, of which only alpha is wanted. threads: on which tiles are run.
+    min_clarity: see `bokehcli.subject`.
     """
 
     def __init__(
@@ -108,12 +110,14 @@ class Network:
         octave: ort.InferenceSession,
         finest: ort.InferenceSession,
         threads: int = 1,
+        min_clarity: float = 0.0,
     ) -> None:
         self.card = card
         self.lowest = lowest
         self.octave = octave
         self.finest = finest
         self.threads = threads
+        self.min_clarity = min_clarity
 
     def predict(self, image: Image, focus: tuple[float, float] | None = None, tiled: bool = True) -> Maps:
         """Maps of a photo.
@@ -148,7 +152,8 @@ class Network:
     def global_state(self, image: Image, focus: tuple[float, float] | None) -> Float:
         """(channels, h, w) float32 state of level 3 for the whole photo.
 
-        The photo is stretched to sides that are multiples of the card's: at 512 pixels and 3:2 by 6 %.
+        The photo is stretched to sides that are multiples of the card's: at 512 pixels and 3:2 by 6 %. Of what
+        is in focus there, patches in doubt are left out, or, if somebody points, those that are not meant.
         """
         card = self.card
         size = fit_long_side((image.shape[0], image.shape[1]), card.long_side)
@@ -157,6 +162,10 @@ class Network:
         hint = focus_hint((height, width), focus)
         stacked = np.concatenate((photo, hint[:, :, None]), axis=2).transpose(2, 0, 1)[None]
         state: Float = self.lowest.run(None, {"photo": np.ascontiguousarray(stacked)})[0][0]
+        if focus is None:
+            state[0] = without_doubtful(state[0], card.sure, self.min_clarity)
+        else:
+            state[0] = pointed_at(state[0], focus)
         return state
 
     def refine(self, picture: Image, state: Float, top: int) -> Float:

@@ -86,13 +86,19 @@ class EncodeOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class InferOptions:
-    """model: folder or card of a model, None for the bundled one. threads: of one process; 0 shares the cores out."""
+    """model: folder or card of a model, None for the bundled one. threads: of one process; 0 shares the cores out.
+
+    min_clarity: a patch of which the network is less sure is no subject, see `bokehcli.subject`; 0.5 and less keeps all.
+    """
 
     model: Path | None = None
     device: Device = Device.AUTO
     threads: int = 0
+    min_clarity: float = 0.8
 
     def __post_init__(self) -> None:
+        if not 0.0 <= self.min_clarity <= 1.0:
+            raise UsageError(f"min-clarity must be between 0 and 1, not {self.min_clarity:g}")
         if self.threads < 0:
             raise UsageError(f"threads must be 0 or more, not {self.threads}")
 
@@ -101,6 +107,7 @@ class InferOptions:
 class RunOptions:
     """Everything `bokeh run` is told.
 
+    focus: point (x, y) on what is to be in focus, shares of width and height; None leaves the choice to the network.
     min_subject: share of a photo below which what is in focus is no subject; such a photo stays as it is. jobs: photos
     rendered at once, each in a process of its own; 0 for as many as cores and memory allow.
     """
@@ -111,10 +118,13 @@ class RunOptions:
     infer: InferOptions = InferOptions()
     existing: Existing = Existing.REFUSE
     save_maps: bool = False
+    focus: tuple[float, float] | None = None
     min_subject: float = 0.005
     jobs: int = 0
 
     def __post_init__(self) -> None:
+        if self.focus is not None and not all(0.0 <= share <= 1.0 for share in self.focus):
+            raise UsageError(f"focus must be two shares between 0 and 1, not {self.focus[0]:g},{self.focus[1]:g}")
         if not 0.0 <= self.min_subject <= 1.0:
             raise UsageError(f"min-subject must be between 0 and 1, not {self.min_subject:g}")
         if self.jobs < 0:

@@ -87,7 +87,7 @@ class Renderer:
 
     def _blur(self, image: Image, network: Network, job: Job, warnings: list[str], written: list[Path]) -> Image:
         """Predict what is in focus, write that if it is asked for, and render the rest."""
-        maps = network.predict(image)
+        maps = network.predict(image, self.options.focus)
         if job.alpha is not None and job.defocus is not None:
             self._write_map(job.alpha, encode_map(maps.alpha), written)
             defocus = resize(from_unit(maps.defocus, np.uint8), image.shape[:2])

@@ -25,7 +25,7 @@ Captured = pytest.CaptureFixture[str]
 
 
 class FakeNetwork:
-    def predict(self, image: NDArray[Any]) -> Maps:
+    def predict(self, image: NDArray[Any], focus: tuple[float, float] | None = None) -> Maps:
         return Maps(np.full(image.shape[:2], 255, np.uint8), np.zeros((6, 8), np.float32))
 
 
@@ -101,11 +101,12 @@ def test_options_reach_the_stages_and_have_their_defaults_from_the_options(
     line = ["run", str(folder), "-o", str(folder.parent / "out")]
     assert main(line) == 2
     assert given.pop() == RunOptions()
-    options = "--f-number 2 --blades 7 --cat-eye 0.25 --highlights 0 --jobs 1 --threads 3 --device cpu --model m"
+    options = "--f-number 2 --blades 7 --cat-eye 0.25 --highlights 0 --jobs 1 --threads 3 --device cpu --model m --focus 0.25,1"
     assert main([*line, *options.split(), "--max-megapixels", "12.5", "--quality", "77", "--overwrite"]) == 2
     run = given.pop()
     assert run.lens == LensOptions(strength=strength_of_f_number(2), blades=7, cat_eye=0.25, highlights=0)
     assert (run.jobs, run.infer.threads, run.infer.device, run.infer.model) == (1, 3, "cpu", Path("m"))
+    assert run.focus == (0.25, 1.0)
     assert (run.decode.max_megapixels, run.encode.quality, run.existing) == (12.5, 77, "overwrite")
 
 
@@ -175,6 +176,11 @@ def test_a_dry_run_prints_pairs_and_touches_nothing(folder: Path, opened: list[A
         ["run", "{in}", "--out", "{out}", "--f-number", "0.5"],
         ["run", "{in}", "--out", "{out}", "--f-number", "2", "--strength", "0.5"],
         ["run", "{in}", "--out", "{out}", "--blades", "3"],
+        ["run", "{in}", "--out", "{out}", "--focus", "0.5"],
+        ["run", "{in}", "--out", "{out}", "--focus", "0.5,1.5"],
+        ["run", "{in}", "--out", "{out}", "--focus", "nan,0"],
+        ["run", "{in}", "--out", "{out}", "--focus", "left,top"],
+        ["run", "{in}", "--out", "{out}", "--min-clarity", "2"],
         ["run", "{in}", "--out", "{out}", "--threads", "-1"],
         ["run", "{in}", "--out", "{out}", "--jobs", "-1"],
         ["run", "{in}", "--out", "{out}", "--max-megapixels", "nan"],
@@ -215,7 +221,7 @@ def test_an_interrupt_is_status_130_and_keeps_what_is_done(
     predict = FakeNetwork.predict
     seen: list[object] = []
 
-    def interrupt_second(self: FakeNetwork, image: NDArray[Any]) -> Maps:
+    def interrupt_second(self: FakeNetwork, image: NDArray[Any], focus: tuple[float, float] | None) -> Maps:
         seen.append(image)
         if len(seen) == 2:
             raise KeyboardInterrupt

@@ -23,7 +23,7 @@ from bokehcli.pixels import focus_hint
 from bokehcli.pyramid import Level
 from bokehcli.tiling import Box
 
-ONE_THREAD = InferOptions(threads=1)
+ONE_THREAD = InferOptions(threads=1, min_clarity=0.0)
 LONG_SIDE = 128
 
 
@@ -266,6 +266,27 @@ def test_threads_change_nothing(network: Network, photos: Path, small_tiles: Non
     sessions = network.lowest, network.octave, network.finest
     one, three = (Network(network.card, *sessions, threads=threads).predict(image) for threads in (1, 3))
     assert np.array_equal(one.alpha, three.alpha)
+
+
+@dataclass
+class Says:
+    """A session that gives the same whatever it is given."""
+
+    result: NDArray[np.float32]
+
+    def run(self, _outputs: None, _feed: object) -> Any:
+        return [self.result.copy()]
+
+
+def test_a_doubtful_patch_is_out_of_focus_unless_somebody_points(network: Network) -> None:
+    state = np.zeros((1, network.card.channels, 32, 32), np.float32)
+    state[0, 0] = -9.0
+    state[0, 0, 8:24, 8:24] = 1.0
+    says = cast(ort.InferenceSession, Says(state))
+    doubting = Network(network.card, says, network.octave, network.finest, min_clarity=0.9)
+    image = np.zeros((LONG_SIDE, LONG_SIDE, 3), np.uint8)
+    assert doubting.predict(image).subject_area == 0.0
+    assert doubting.predict(image, (0.5, 0.5)).subject_area > 0.1
 
 
 def test_the_global_network_sees_the_whole_photo_at_sides_it_can_take(network: Network) -> None:

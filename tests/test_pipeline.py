@@ -28,9 +28,11 @@ class FakeNetwork:
     def __init__(self, error: Exception | None = None) -> None:
         self.error = error
         self.shapes: list[tuple[int, ...]] = []
+        self.focus: tuple[float, float] | None = None
 
-    def predict(self, image: NDArray[Any]) -> Maps:
+    def predict(self, image: NDArray[Any], focus: tuple[float, float] | None = None) -> Maps:
         self.shapes.append(image.shape)
+        self.focus = focus
         if self.error is not None:
             raise self.error
         alpha = np.zeros(image.shape[:2], np.uint8)
@@ -81,6 +83,13 @@ def test_the_subject_keeps_its_pixels_and_the_rest_goes_through_the_lens(tmp_pat
     result = loaded(job.destination)
     np.testing.assert_array_equal(result[:, :16], pixels[:, :16])
     np.testing.assert_array_equal(result[:, 16:], 255 - pixels[:, 16:])
+
+
+def test_the_network_is_told_where_the_user_points(tmp_path: Path) -> None:
+    job = job_for(saved(tmp_path / "a.png", picture()), tmp_path / "out")
+    network = FakeNetwork()
+    renderer(network, focus=(0.2, 0.7)).render_photo(job)
+    assert network.focus == (0.2, 0.7)
 
 
 def test_a_photo_without_a_clear_subject_keeps_its_pixels_and_says_so(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from bokehcli.trainer.data import EMPTY, Library, Sample
 Image = NDArray[Any]
 Float = NDArray[np.float32]
 
-TWO_OBJECTS, ONE_OBJECT = 0.22, 0.08  # shares of composites; the rest are photos as they are
+TWO_OBJECTS, ONE_OBJECT = 0.34, 0.04  # shares of composites; the rest are photos as they are
 NO_SUBJECT = 0.03  # share of photos without a clear subject, beside those that come by chance
 HINTED = 0.25  # of the photos with one subject
 FINE_FROM_PX = 512  # samples for the octaves above this size are made from the photos with the finest edges alone

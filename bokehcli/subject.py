@@ -1,0 +1,51 @@
+"""What of the places that the network takes for in focus makes a subject: those it is sure of, or the one pointed at."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bokehcli.opencv import cv2
+from bokehcli.pixels import focus_hint
+
+Float = NDArray[np.float32]
+
+REACH = 0.3  # of the focus hint's height: 6 % of the long side
+NOTHING = -8.0  # logit of alpha where nothing is in focus
+
+
+def without_doubtful(logit: Float, sure: float, min_clarity: float) -> Float:
+    """The logit of alpha (h, w) without the patches in which alpha is in doubt.
+
+    A patch is a connected place where alpha is above `sure`, below which it counts as 0. Its clarity is the mean of alpha,
+    0.5 to 1, over what of it is mostly in focus: a subject that the network recognises is near 1, a part of a landscape
+    that just passes a half is not. Patches below min_clarity, and those nowhere mostly in focus, are out of focus.
+    """
+    alpha = 1.0 / (1.0 + np.exp(-logit))
+    _, patches = cv2.connectedComponents((alpha > sure).astype(np.uint8), connectivity=8)
+    most = alpha > 0.5
+    counts = np.bincount(patches[most], minlength=int(patches.max()) + 1)
+    sums = np.bincount(patches[most], alpha[most], minlength=len(counts))
+    doubtful = sums < min_clarity * np.maximum(counts, 1)
+    doubtful[0] = False
+    kept: Float = np.where(doubtful[patches], np.minimum(logit, np.float32(NOTHING)), logit)
+    return kept
+
+
+def pointed_at(logit: Float, point: tuple[float, float]) -> Float:
+    """The logit of alpha (h, w) without the patches that are not at the point (x, y), shares of the sides.
+
+    The network marks what resembles the pointed place, and other things that stand out often remain. Here a patch is a
+    connected place that is mostly in focus. Without one at the point those within REACH stay; without any, everything. What
+    is nearer to a patch that goes than to one that stays goes with it.
+    """
+    height, width = logit.shape
+    _, patches = cv2.connectedComponents((logit > 0.0).astype(np.uint8), connectivity=4)
+    row, column = (min(int(share * side), side - 1) for share, side in ((point[1], height), (point[0], width)))
+    near = focus_hint(logit.shape, point) > REACH if patches[row, column] == 0 else np.zeros(logit.shape, np.bool_)
+    near[row, column] = True
+    stays = np.isin(patches, np.setdiff1d(patches[near], 0))
+    goes = (patches > 0) & ~stays
+    if not stays.any() or not goes.any():
+        return logit
+    to_kept, to_others = (cv2.distanceTransform((~mask).astype(np.uint8), cv2.DIST_L2, 5) for mask in (stays, goes))
+    kept: Float = np.where(to_others < to_kept, np.minimum(logit, np.float32(NOTHING)), logit)
+    return kept

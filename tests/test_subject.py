@@ -1,0 +1,83 @@
+"""Patches that the network doubts are no subject, nor are those beside the one that is pointed at."""
+
+import cv2
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from bokehcli.subject import pointed_at, without_doubtful
+
+SURE = 0.1
+LARGE, SMALL = (slice(5, 30), slice(5, 25)), (slice(10, 20), slice(40, 50))  # of two_patches, with their rims
+
+
+def alpha_of(logit: NDArray[np.float32]) -> NDArray[np.float32]:
+    return 1.0 / (1.0 + np.exp(-logit))
+
+
+def two_patches(doubtful: float) -> NDArray[np.float32]:
+    """A patch of logit 5 with a soft rim, and a smaller one of logit `doubtful` with one as well."""
+    logit = np.full((40, 60), -6.0, np.float32)
+    logit[LARGE], logit[7:28, 7:23] = -1.0, 5.0
+    logit[SMALL], logit[12:18, 42:48] = -1.0, doubtful
+    return logit
+
+
+def test_a_doubtful_patch_goes_with_its_rim_and_a_sure_one_stays_as_it_is() -> None:
+    logit = two_patches(0.5)
+    kept = without_doubtful(logit, SURE, 0.8)
+    np.testing.assert_array_equal(kept[:, :30], logit[:, :30])
+    assert alpha_of(kept[:, 30:]).max() < 0.01
+    np.testing.assert_array_equal(without_doubtful(two_patches(3.0), SURE, 0.8), two_patches(3.0))
+
+
+def test_a_patch_that_is_nowhere_mostly_in_focus_goes() -> None:
+    kept = without_doubtful(two_patches(-0.5), SURE, 0.5)
+    assert alpha_of(kept[:, 30:]).max() < 0.01
+
+
+def test_at_0_all_stays() -> None:
+    np.testing.assert_array_equal(without_doubtful(two_patches(-0.5), SURE, 0.0), two_patches(-0.5))
+
+
+@given(st.integers(0, 1000), st.floats(0.0, 1.0))
+def test_patches_stay_whole_or_go_whole(seed: int, min_clarity: float) -> None:
+    noise = np.random.default_rng(seed).normal(0.0, 6.0, (24, 32)).astype(np.float32)
+    logit = cv2.GaussianBlur(noise, (0, 0), 1.5)
+    kept = without_doubtful(logit, SURE, min_clarity)
+    in_focus = alpha_of(logit) > SURE
+    went = kept != logit
+    assert not went[~in_focus].any()
+    count, patches = cv2.connectedComponents(in_focus.astype(np.uint8), connectivity=8)
+    for patch in range(1, count):
+        assert len(np.unique(went[patches == patch])) == 1
+
+
+def test_of_two_patches_the_one_pointed_at_stays_with_its_rim() -> None:
+    logit = two_patches(5.0)
+    kept = pointed_at(logit, (44.5 / 60, 14.5 / 40))
+    np.testing.assert_array_equal(kept[SMALL], logit[SMALL])
+    assert alpha_of(kept[:, :30]).max() < 0.01
+    kept = pointed_at(logit, (10.5 / 60, 14.5 / 40))
+    np.testing.assert_array_equal(kept[LARGE], logit[LARGE])
+    assert alpha_of(kept[:, 35:]).max() < 0.01
+
+
+def test_a_point_beside_a_patch_means_it_and_one_far_from_all_means_all() -> None:
+    logit = two_patches(5.0)
+    beside = pointed_at(logit, (50.0 / 60, 15.0 / 40))
+    np.testing.assert_array_equal(beside[SMALL], logit[SMALL])
+    assert alpha_of(beside[:, :30]).max() < 0.01
+    np.testing.assert_array_equal(pointed_at(logit, (0.99, 0.99)), logit)
+
+
+@given(st.integers(0, 1000), st.floats(0.0, 1.0), st.floats(0.0, 1.0))
+def test_pointing_takes_away_and_never_what_is_pointed_at(seed: int, x: float, y: float) -> None:
+    logit = cv2.GaussianBlur(np.random.default_rng(seed).normal(0.0, 6.0, (24, 32)).astype(np.float32), (0, 0), 1.5)
+    kept = pointed_at(logit, (x, y))
+    assert (kept <= logit).all()
+    _, patches = cv2.connectedComponents((logit > 0).astype(np.uint8), connectivity=4)
+    at = patches[min(int(y * 24), 23), min(int(x * 32), 31)]
+    if at:
+        np.testing.assert_array_equal(kept > 0, patches == at)
