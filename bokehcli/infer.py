@@ -152,8 +152,8 @@ class Network:
     def global_state(self, image: Image, focus: tuple[float, float] | None) -> Float:
         """(channels, h, w) float32 state of level 3 for the whole photo.
 
-        The photo is stretched to sides that are multiples of the card's: at 512 pixels and 3:2 by 6 %. Of what
-        is in focus there, patches in doubt are left out, or, if somebody points, those that are not meant.
+        The photo is stretched to sides that are multiples of the card's: at 512 pixels and 3:2 by 6 %. Of what is in
+        focus there, patches in doubt are left out, or, if somebody points, those that are not meant.
         """
         card = self.card
         size = fit_long_side((image.shape[0], image.shape[1]), card.long_side)

@@ -88,7 +88,7 @@ class EncodeOptions:
 class InferOptions:
     """model: folder or card of a model, None for the bundled one. threads: of one process; 0 shares the cores out.
 
-    min_clarity: a patch of which the network is less sure is no subject, see `bokehcli.subject`; 0.5 and less keeps all.
+    min_clarity: a patch of which the network is less sure is no subject, see `bokehcli.subject`; 0 keeps all.
     """
 
     model: Path | None = None

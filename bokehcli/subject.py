@@ -19,7 +19,7 @@ def without_doubtful(logit: Float, sure: float, min_clarity: float) -> Float:
     0.5 to 1, over what of it is mostly in focus: a subject that the network recognises is near 1, a part of a landscape
     that just passes a half is not. Patches below min_clarity, and those nowhere mostly in focus, are out of focus.
     """
-    alpha = 1.0 / (1.0 + np.exp(-logit))
+    alpha = 0.5 + 0.5 * np.tanh(0.5 * logit)
     _, patches = cv2.connectedComponents((alpha > sure).astype(np.uint8), connectivity=8)
     most = alpha > 0.5
     counts = np.bincount(patches[most], minlength=int(patches.max()) + 1)
