@@ -1,6 +1,7 @@
 """What several tests ask for: real photos, a folder to train on, the bundled model."""
 
 import shutil
+import signal
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,9 @@ from bokehcli.model import ModelCard, find_model
 
 settings.register_profile("here", deadline=None)  # no test asserts a time
 settings.load_profile("here")
+
+# Tests interrupt programs they start. Those inherit that interrupts are ignored, as nohup and & leave it, but no handler.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 PHOTOS = Path(__file__).parent / "photos"
 
