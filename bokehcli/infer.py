@@ -29,6 +29,7 @@ WHOLE_UP_TO_PX = 256  # octaves up to this long side run over the whole picture
 # enlarged as alpha, not as a logit; with 1 the two were up to 2/255 apart on validation photos, with 0.1 and 3 % more
 # tiles 1/255, which the rendered picture does not show.
 LEVEL = 0.1
+MAPS = 2  # channels of a state that are maps: logits of alpha and defocus; the others are the network's own
 FULL = 65535  # alpha of the octaves below the photo's own size, 16 bits
 PROVIDERS = {
     Device.CPU: "CPUExecutionProvider",
@@ -153,19 +154,27 @@ class Network:
         """(channels, h, w) float32 state of level 3 for the whole photo.
 
         The photo is stretched to sides that are multiples of the card's: at 512 pixels and 3:2 by 6 %. Of what is in
-        focus there, patches in doubt are left out, or, if somebody points, those that are not meant.
+        focus there, patches in doubt are left out, or, if somebody points, those that are not meant. What is pointed at is
+        the harder task, and one photo at a time: there the mirrored photo is asked as well, and the two maps averaged.
         """
         card = self.card
         size = fit_long_side((image.shape[0], image.shape[1]), card.long_side)
         height, width = (max(card.multiple, round(side / card.multiple) * card.multiple) for side in size)
         photo = to_unit(resize(image, (height, width)))
-        hint = focus_hint((height, width), focus)
-        stacked = np.concatenate((photo, hint[:, :, None]), axis=2).transpose(2, 0, 1)[None]
-        state: Float = self.lowest.run(None, {"photo": np.ascontiguousarray(stacked)})[0][0]
+        state = self.run_global(photo, focus)
         if focus is None:
             state[0] = without_doubtful(state[0], card.sure, self.min_clarity)
         else:
+            mirrored = self.run_global(photo[:, ::-1], (1.0 - focus[0], focus[1]))
+            state[:MAPS] = 0.5 * (state[:MAPS] + mirrored[:MAPS, :, ::-1])
             state[0] = pointed_at(state[0], focus)
+        return state
+
+    def run_global(self, photo: Float, focus: tuple[float, float] | None) -> Float:
+        """One run of the global network over a photo (H, W, 3) in [0, 1]: (channels, h, w)."""
+        hint = focus_hint((photo.shape[0], photo.shape[1]), focus)
+        stacked = np.concatenate((photo, hint[:, :, None]), axis=2).transpose(2, 0, 1)[None]
+        state: Float = self.lowest.run(None, {"photo": np.ascontiguousarray(stacked)})[0][0]
         return state
 
     def refine(self, picture: Image, state: Float, top: int) -> Float:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from bokehcli import infer
 from bokehcli.errors import DeviceError, ModelError
-from bokehcli.infer import Network, open_network
+from bokehcli.infer import MAPS, Network, open_network
 from bokehcli.model import ModelCard
 from bokehcli.options import Device, InferOptions
 from bokehcli.pixels import focus_hint
@@ -254,11 +254,21 @@ def test_the_focus_hint_reaches_the_network_by_its_fourth_channel_alone(network:
     image = load(photos / "coffee.jpg")
     watched, lowest, *_ = recorded(network)
     without, left = watched.predict(image), watched.predict(image, (0.25, 0.5))
-    free, hinted = (feed["photo"][0] for feed in lowest.feeds)
+    free, hinted, mirrored = (feed["photo"][0] for feed in lowest.feeds)
     assert np.array_equal(free[:3], hinted[:3])
     assert not free[3].any()
     assert np.array_equal(hinted[3], focus_hint(hinted.shape[1:], (0.25, 0.5)))
+    np.testing.assert_allclose(mirrored, hinted[:, :, ::-1], atol=1e-6)
     assert not np.array_equal(without.alpha, left.alpha)
+
+
+def test_what_is_pointed_at_in_a_mirrored_photo_is_the_mirrored_thing(model: ModelCard, photos: Path) -> None:
+    network = open_network(model, ONE_THREAD)
+    image = load(photos / "rocket.jpg")
+    state = network.global_state(image, (0.3, 0.6))
+    mirrored = network.global_state(np.ascontiguousarray(image[:, ::-1]), (0.7, 0.6))
+    assert state[0].max() > 0.0
+    np.testing.assert_allclose(mirrored[:MAPS, :, ::-1], state[:MAPS], atol=1e-3)
 
 
 def test_threads_change_nothing(network: Network, photos: Path, small_tiles: None) -> None:

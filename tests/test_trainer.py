@@ -371,7 +371,7 @@ def test_onnxruntime_computes_what_torch_does_on_a_real_photo(make: Maker, photo
     trained(state, make)
     network = open_network(export_model(state.network, tmp_path, {}, long_side=256))
     image = cv2.imread(str(photos / "astronaut.jpg"))[:256, :192, ::-1]
-    mine = network.global_state(image, (0.5, 0.5))
+    mine = network.run_global(image / np.float32(255), (0.5, 0.5))
     with torch.no_grad():
         from bokehcli.pixels import focus_hint
 
