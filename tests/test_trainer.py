@@ -191,6 +191,18 @@ def test_the_ground_is_sharp_at_the_foot_of_a_standing_subject_and_blurs_away_fr
     assert (layout(cut, np.random.default_rng(0)) == 1.0).all()
 
 
+def test_the_ground_around_a_small_animal_blurs_as_slowly_as_the_camera_is_high() -> None:
+    alpha = np.zeros((100, 100), np.float32)
+    alpha[60:80, 40:60] = 1.0
+    column = layout(alpha, np.random.default_rng(0))[:, 0]
+    assert column[79] < 0.02
+    assert column[60] < 0.5
+    assert column[35] == 1.0
+    flying = np.zeros_like(alpha)
+    flying[10:30, 40:60] = 1.0
+    assert (layout(flying, np.random.default_rng(0)) == 1.0).all()
+
+
 def test_large_samples_for_the_octaves_are_made_of_the_finest_photos_alone(training_folder: Path) -> None:
     items = find_items(training_folder)
 

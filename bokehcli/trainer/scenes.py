@@ -18,7 +18,8 @@ from bokehcli.trainer.data import EMPTY, Library, Sample
 Image = NDArray[Any]
 Float = NDArray[np.float32]
 
-TWO_OBJECTS, ONE_OBJECT = 0.34, 0.04  # shares of composites; the rest are photos as they are
+TWO_OBJECTS, ONE_OBJECT = 0.50, 0.04  # shares of composites; the rest are photos as they are
+NEAR_HINTED = 0.8  # of the composites of two whose near object is the subject
 NO_SUBJECT = 0.03  # share of photos without a clear subject, beside those that come by chance
 HINTED = 0.25  # of the photos with one subject
 FINE_FROM_PX = 512  # samples for the octaves above this size are made from the photos with the finest edges alone
@@ -85,9 +86,10 @@ def degrade(rng: np.random.Generator, image: Image) -> Image:
 def layout(alpha: Float, rng: np.random.Generator, slanted: bool = False) -> Float:
     """Defocus of what is behind or around one subject, (S, S).
 
-    Flat and far; or, when the subject stands in the picture (not cut by the lower border, its foot in the lower half),
-    a ground plane. On a plane under the camera the circle of confusion is linear in the row: with horizon h and foot f,
-    |1 - z_s / z| = |y - f| / (f - h). `slanted` gives a plane across the picture instead.
+    Flat and far; or, when the subject stands in the picture (its foot well above the lower border and not near the upper
+    one), a ground plane. On a plane under the camera the circle of confusion is linear in the row: with horizon h and foot
+    f, |1 - z_s / z| = |y - f| / (f - h). The horizon is at a standing person's eyes, and above what is smaller than a
+    person. `slanted` gives a plane across the picture instead.
     """
     size = alpha.shape[0]
     if slanted:
@@ -99,8 +101,8 @@ def layout(alpha: Float, rng: np.random.Generator, slanted: bool = False) -> Flo
     rows = np.flatnonzero((alpha > 0.5).any(axis=1))
     defocus = np.ones_like(alpha)
     foot, top = (float(rows[-1]), float(rows[0])) if rows.size else (0.0, 0.0)
-    if 0.6 * size < foot < 0.97 * size and foot - top > 0.25 * size:
-        horizon = top + 0.15 * (foot - top)
+    if 0.4 * size < foot < 0.97 * size and foot - top > 0.12 * size:
+        horizon = min(top + 0.15 * (foot - top), foot - 0.15 * size, 0.35 * size)
         y = np.arange(size, dtype=np.float32)
         column = np.clip(np.abs(y - foot) / (foot - horizon), 0.0, 1.0)
         defocus *= column[:, None]
@@ -147,18 +149,24 @@ def paste(over: Image, photo: Image, alpha: Float) -> Image:
     return np.rint(mixed).astype(np.uint8)
 
 
-def composite(rng: np.random.Generator, library: Library, pool: Sequence[int], size: int, objects: int) -> Sample:
-    """One or two cut-outs over a photo. Of two, the one that is pointed at is in focus; unpointed, the near one."""
+def composite(
+    rng: np.random.Generator, library: Library, pool: Sequence[int], size: int, objects: int, near_hinted: float = 0.5
+) -> Sample:
+    """One or two cut-outs over a photo. Of two, the one that is pointed at is in focus; unpointed, the near one.
+
+    near_hinted: how often, if that is the near one, somebody points at it.
+    """
     photo, _ = library[pool[int(rng.integers(len(pool)))]]
     photo = recolour(rng, warp(photo, view(rng, photo.shape, size, (0.5, 1.0)), size, cv2.BORDER_REFLECT_101))
     if rng.random() < 0.5:
         photo = cv2.GaussianBlur(photo, (0, 0), size / 256 * rng.uniform(0.5, 4.0))
-    defocus = layout(np.zeros((size, size), np.float32), rng, slanted=rng.random() < 0.3)
+    slanted = rng.random() < 0.3
+    defocus = layout(np.zeros((size, size), np.float32), rng, slanted)
     if objects == 1:
         pixels, alpha = cut_out(rng, library, pool, size, (0.35, 1.0))
         photo = paste(photo, pixels, alpha)
         point = subject_point(rng, alpha) if rng.random() < 0.5 else None
-        return Sample(photo, focus_hint((size, size), point), alpha, defocus, 1.0)
+        return Sample(photo, focus_hint((size, size), point), alpha, defocus if slanted else layout(alpha, rng), 1.0)
     far_pixels, far_alpha = cut_out(rng, library, pool, size, (0.25, 0.6))
     near_pixels, near_alpha = cut_out(rng, library, pool, size, (0.4, 0.9))
     photo = paste(paste(photo, far_pixels, far_alpha), near_pixels, near_alpha)
@@ -166,8 +174,9 @@ def composite(rng: np.random.Generator, library: Library, pool: Sequence[int], s
     distance = np.float32(rng.uniform(0.4, 1.0))
     focus_far = rng.random() < 0.45 and float((far_alpha > 0.9).mean()) > 0.01
     alpha, other = (far_alpha, near_alpha) if focus_far else (near_alpha, far_alpha)
+    defocus = defocus if slanted else layout(alpha, rng)
     defocus = defocus + (distance - defocus) * other
-    point = subject_point(rng, alpha) if focus_far or rng.random() < 0.5 else None
+    point = subject_point(rng, alpha) if focus_far or rng.random() < near_hinted else None
     return Sample(photo, focus_hint((size, size), point), alpha, defocus, 1.0)
 
 
@@ -188,7 +197,7 @@ def make_sample(library: Library, seed: int, number: int, size: int, fine: bool 
     pool: Sequence[int] = library.fine if fine and size > FINE_FROM_PX and library.fine else range(len(library))
     chance = rng.random()
     if chance < TWO_OBJECTS:
-        sample = composite(rng, library, pool, size, 2)
+        sample = composite(rng, library, pool, size, 2, NEAR_HINTED)
     elif chance < TWO_OBJECTS + ONE_OBJECT:
         sample = composite(rng, library, pool, size, 1)
     else:
