@@ -150,6 +150,12 @@ def test_the_rate_warms_up_stays_below_its_peak_and_falls(steps: int) -> None:
         assert rates[949] < 0.05
 
 
+def test_going_on_from_a_model_the_octaves_learn_faster_than_the_levels_below() -> None:
+    rates = [schedule.learning_rate(step, 1000, 1.0, schedule.WARM_STAGES) for step in range(1000)]
+    assert max(rates[:720]) == 1.0
+    assert max(rates[720:]) == 3.0
+
+
 # samples
 
 

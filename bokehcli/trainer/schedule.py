@@ -4,7 +4,7 @@ As in the paper (section 3.2) levels join from 7 upwards, each starting from the
 active level keeps its loss. Low resolution first pays: most steps of levels 7-3 are at 128 and 192 pixels.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 WARM_UP_STEPS = 100
@@ -17,7 +17,7 @@ class Stage:
 
     lowest: the highest-resolution global level that is active. octaves: how many octaves are trained, the global levels
     frozen; 0 trains the global levels. overview: size at which the global levels see the picture then. finer: taken
-    instead at every second step.
+    instead at every second step. rate: the stage's learning rate, relative to that of the run.
     """
 
     until: float
@@ -26,13 +26,13 @@ class Stage:
     batch: int
     octaves: int = 0
     overview: int = 512
+    rate: float = 1.0
     finer: "Stage | None" = None
 
 
 # Every photo at the size of the web, and, in turn, the sharpest ones at full size: one octave more.
-OCTAVES = Stage(
-    until=1.00, lowest=3, size=384, batch=6, octaves=2, finer=Stage(until=1.00, lowest=3, size=1280, batch=4, octaves=3)
-)
+FINER = Stage(until=1.00, lowest=3, size=1280, batch=4, octaves=3)
+OCTAVES = Stage(until=1.00, lowest=3, size=384, batch=6, octaves=2, finer=FINER)
 STAGES = (
     Stage(until=0.01, lowest=7, size=128, batch=32),
     Stage(until=0.02, lowest=6, size=128, batch=32),
@@ -43,11 +43,11 @@ STAGES = (
     Stage(until=0.95, lowest=3, size=256, batch=16),
     OCTAVES,
 )
-# Going on from a trained model.
+# Going on from a trained model: at a rate that does the global levels no harm the octaves would learn too little.
 WARM_STAGES = (
-    Stage(until=0.50, lowest=3, size=256, batch=16),
-    Stage(until=0.75, lowest=3, size=384, batch=8),
-    OCTAVES,
+    Stage(until=0.45, lowest=3, size=256, batch=16),
+    Stage(until=0.72, lowest=3, size=384, batch=8),
+    replace(OCTAVES, rate=3.0, finer=replace(FINER, rate=3.0)),
 )
 # For trying things out: everything happens, at sizes that take seconds.
 TINY_STAGES = (
@@ -79,4 +79,4 @@ def learning_rate(step: int, steps: int, peak: float, stages: tuple[Stage, ...] 
     done = (step - first) / max(1, last - first)
     warm_up = min(1.0, (step - first + 1) / min(WARM_UP_STEPS, max(1, (last - first) // 10)))
     decay = min(1.0, (1.0 - done) / (1.0 - DECAY_FROM))
-    return peak * warm_up * max(0.01, decay)
+    return peak * stage_at(step, steps, stages).rate * warm_up * max(0.01, decay)
