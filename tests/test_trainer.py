@@ -369,6 +369,31 @@ def test_added_blocks_start_by_adding_nothing(make: Maker, tmp_path: Path) -> No
         load_exported(card, make, 0, dataclasses.replace(TINY, widths=(8, 12, 16, 24, 40)))
 
 
+def test_two_models_are_blended_weight_by_weight(make: Maker, tmp_path: Path) -> None:
+    about = {"network": dataclasses.asdict(TINY)}
+    first, second = (export_model(State(options(seed=seed)).average, tmp_path / str(seed), about) for seed in (1, 2))
+    one, two = warm.exported_weights(first), warm.exported_weights(second)
+    for share in (0.0, 0.25, 1.0):
+        for name, weight in warm.blended_weights(first, second, share).items():
+            torch.testing.assert_close(weight, (1.0 - share) * one[name] + share * two[name])
+    batch = collate([make(9, number, 64, False) for number in range(2)])
+    with torch.no_grad():
+        blended, alone = (load_exported(first, make, blend=(second, share)).eval() for share in (1.0, 0.0))
+        maps = [level_3(n, overview_of(batch, 64)) for n in (blended, load_exported(second, make).eval(), alone)]
+    torch.testing.assert_close(maps[0], maps[1])
+    assert (maps[0] - maps[2]).abs().max() > 1e-3
+
+
+def test_models_of_other_shapes_are_not_blended(make: Maker, tmp_path: Path) -> None:
+    wider = dataclasses.replace(TINY, octave=16)
+    cards = [
+        export_model(State(options(network=network)).average, tmp_path / str(n), {"network": dataclasses.asdict(network)})
+        for n, network in enumerate((TINY, wider))
+    ]
+    with pytest.raises(ModelError, match="not the same network"):
+        load_exported(cards[0], make, blend=(cards[1], 0.5))
+
+
 def test_a_model_from_before_it_could_be_pointed_at_goes_on(
     make: Maker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -460,7 +485,11 @@ def test_train_then_run_works_as_a_chain(training_folder: Path, photos: Path, tm
     again = bokeh("train", training_folder, "--out", model, "--steps", "14", "--threads", "1")
     assert again.returncode == 0, again.stderr
     assert "from step 12" in again.stderr
-    warm = bokeh("train", training_folder, "--out", tmp_path / "warm", "--from", model, "--steps", "1")
+    blend = ("--blend", model, "--share", "0.25")
+    alone = bokeh("train", training_folder, "--out", tmp_path / "warm", *blend)
+    assert alone.returncode == 2
+    assert "--from" in alone.stderr
+    warm = bokeh("train", training_folder, "--out", tmp_path / "warm", "--from", model, *blend, "--steps", "1")
     assert warm.returncode == 0, warm.stderr
     assert "from the weights" in warm.stderr
 

@@ -54,6 +54,8 @@ def parser() -> argparse.ArgumentParser:
     add("--minutes", type=float, default=0.0, help="stop with a checkpoint after that long; 0 is never")
     add("--sample", type=int, default=0, help="train on that many pairs, chosen by the seed; 0 is all")
     add("--from", dest="model", metavar="DIR", type=Path, help="go on from the weights of an exported model")
+    add("--blend", dest="blend", metavar="DIR", type=Path, help="with --from: begin with the mean of its weights and these")
+    add("--share", type=share, default=0.5, help="of the --blend model in that mean, 0 to 1 (%(default)s)")
     add("--blocks", type=counts, metavar="N,N,N,N,N", help="residual blocks of levels 3 to 7; with --from as many or more")
     add("--fresh", action="store_true", help="begin anew even if DIR holds a checkpoint")
     add("--long-side", type=int, default=0, help="of the picture the exported global network sees; 0 is the default")
@@ -67,6 +69,14 @@ def parser() -> argparse.ArgumentParser:
 def counts(text: str) -> tuple[int, ...]:
     """'1,2,3' as numbers. Raises ValueError, which argparse reports."""
     return tuple(int(part) for part in text.split(","))
+
+
+def share(text: str) -> float:
+    """A number from 0 to 1. Raises ValueError, which argparse reports."""
+    value = float(text)
+    if not 0.0 <= value <= 1.0:
+        raise ValueError
+    return value
 
 
 def open_data(arguments: argparse.Namespace) -> Maker:
@@ -98,13 +108,16 @@ def open_state(arguments: argparse.Namespace, make: Maker) -> State:
         return state
     network, stages = PRESETS[arguments.preset]
     if arguments.model is None:
+        if arguments.blend is not None:
+            raise UsageError("--blend: needs --from, the model to take the mean with")
         return State(TrainOptions(network=with_blocks(network, arguments.blocks), stages=stages, **given))
     from bokehcli.trainer.warm import load_exported, network_options
 
     card = find_model(arguments.model)
     network = with_blocks(network_options(card), arguments.blocks)
     state = State(TrainOptions(network=network, stages=WARM_STAGES if arguments.preset == "full" else stages, **given))
-    loaded = load_exported(card, make, arguments.seed, network).state_dict()
+    blend = None if arguments.blend is None else (find_model(arguments.blend), arguments.share)
+    loaded = load_exported(card, make, arguments.seed, network, blend).state_dict()
     state.network.load_state_dict(loaded)
     state.average.load_state_dict(loaded)
     say(f"going on from the weights of {card.folder}")

@@ -38,6 +38,18 @@ def exported_weights(card: ModelCard) -> dict[str, Tensor]:
     return weights
 
 
+def blended_weights(card: ModelCard, other: ModelCard, share: float) -> dict[str, Tensor]:
+    """The mean of two models' weights; `share` is that of the other one, which was trained on from the first.
+
+    The mean of a network's weights before and after it learned something more is often better than both (Wortsman et al.,
+    "Robust fine-tuning of zero-shot models", CVPR 2022, arXiv 2109.01903). Raises ModelError if the two are not alike.
+    """
+    first, second = exported_weights(card), exported_weights(other)
+    if {name: weight.shape for name, weight in first.items()} != {name: weight.shape for name, weight in second.items()}:
+        raise ModelError(f"{other.folder}: not the same network as {card.folder}, so there is no mean of the two")
+    return {name: torch.lerp(weight, second[name], share) for name, weight in first.items()}
+
+
 def convolutions(network: nn.Module) -> Iterator[tuple[str, nn.Conv2d, nn.BatchNorm2d | None]]:
     """Every convolution by name, with the batch norm that follows it."""
     following: dict[nn.Module, nn.BatchNorm2d] = {}
@@ -59,16 +71,23 @@ def added_blocks(network: LensNet, weights: dict[str, Tensor]) -> set[str]:
 
 
 @torch.no_grad()
-def load_exported(card: ModelCard, make: Maker, seed: int = 0, options: NetworkOptions | None = None) -> LensNet:
+def load_exported(
+    card: ModelCard,
+    make: Maker,
+    seed: int = 0,
+    options: NetworkOptions | None = None,
+    blend: tuple[ModelCard, float] | None = None,
+) -> LensNet:
     """The network of a model that `export_model` wrote, ready to be trained on.
 
     Folding lost the statistics of batch norm. They are measured again on samples, and its scale and shift set so that
     the network computes what it did. options: a network with more blocks than the exported one; new blocks and pointings
-    start by adding nothing (zero scale, as in Goyal et al. 2017). Raises ModelError if the files do not hold this network's
+    start by adding nothing (zero scale, as in Goyal et al. 2017). blend: another model and its share, see
+    `blended_weights`. Raises ModelError if the files do not hold this network's
     weights.
     """
     network = LensNet(options or network_options(card)).eval()
-    weights = exported_weights(card)
+    weights = exported_weights(card) if blend is None else blended_weights(card, *blend)
     added = added_blocks(network, weights)
     for name in added:
         block = network.get_submodule(name)
