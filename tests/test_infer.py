@@ -200,11 +200,16 @@ def test_a_photo_smaller_than_the_state_is_taken(card: ModelCard, net: Any, tmp_
 
 def test_sixteen_bits_give_what_eight_bits_give(model: ModelCard, photos: Path) -> None:
     network = open_network(model, ONE_THREAD)
-    image = load(photos / "chelsea.jpg")
-    narrow, wide = network.predict(image), network.predict(image.astype(np.uint16) * 257)
-    difference = np.abs(narrow.alpha.astype(int) - wide.alpha)
-    assert difference.max() < 13  # reduced photos are rounded to 8 or 16 bits
-    assert difference.mean() < 0.25
+    differences = []
+    for name in ("astronaut", "chelsea"):
+        image = load(photos / f"{name}.jpg")
+        narrow, wide = network.predict(image), network.predict(image.astype(np.uint16) * 257)
+        differences.append(np.abs(narrow.alpha.astype(int) - wide.alpha))
+    as_it_is, stretched = differences
+    assert as_it_is.max() <= 2  # 512 x 512: the global network sees the photo's own pixels
+    # others are rounded to 8 or 16 bits as they are stretched, and it is up to the weights how far that carries
+    assert stretched.mean() < 0.25
+    assert (stretched > 12).mean() < 0.001
 
 
 def errors_against_torch(net: Any, network: Network, path: Path) -> tuple[float, float, float]:
