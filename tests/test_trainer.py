@@ -19,6 +19,7 @@ pytest.importorskip("onnx", reason="training is optional")
 
 from bokehcli.errors import ModelError, UsageError  # noqa: E402 (torch may be absent)
 from bokehcli.infer import open_network  # noqa: E402
+from bokehcli.pixels import focus_hint  # noqa: E402
 from bokehcli.trainer import schedule, warm  # noqa: E402
 from bokehcli.trainer.checkpoint import load_checkpoint, save_checkpoint  # noqa: E402
 from bokehcli.trainer.data import FINE_PART, Item, Library, Maker, find_items  # noqa: E402
@@ -128,6 +129,33 @@ def test_pointing_adds_nothing_without_a_hint_and_marks_what_resembles_the_point
     left, other, alike = added[0, :, 0, 0], added[0, :, 0, 7], added[0, :, 5, 7]
     torch.testing.assert_close(alike, left)
     assert (other - left).abs().max() > 0.1
+
+
+def test_pointing_marks_what_differs_from_the_pointed_place() -> None:
+    torch.manual_seed(0)
+    pointing = Pointing(4).eval()
+    torch.nn.init.normal_(pointing.differ.weight)
+    x = torch.randn(1, 4, 1, 1).repeat(1, 1, 6, 9)
+    x[:, :, :, 5:] = torch.randn(4, 1, 1)  # another thing that touches it
+    hint = torch.zeros(1, 1, 6, 9)
+    with torch.no_grad():
+        assert torch.equal(pointing(x, hint), x)
+        hint[:, :, 1, 1] = 0.7
+        added = (pointing(x, hint) - x).abs().amax(1)[0]
+    assert added[:, :5].max() < 0.01 * added[:, 5:].min()
+
+
+def test_of_a_point_near_an_edge_its_own_side_counts() -> None:
+    torch.manual_seed(0)
+    pointing = Pointing(4).eval()
+    torch.nn.init.normal_(pointing.differ.weight)
+    x = torch.randn(1, 4, 1, 1).repeat(1, 1, 1, 12)
+    x[..., 6:] = torch.randn(4, 1, 1)
+    hint = torch.from_numpy(focus_hint((12, 12), (4.5 / 12, 0.5)))[6][None, None, None]
+    hint = hint / hint.max()
+    with torch.no_grad():
+        added = (pointing(x, hint) - x).abs().amax(1)[0, 0]
+    assert added[0] < 0.05 * added[11]
 
 
 def test_levels_join_from_7_upwards_and_sizes_grow() -> None:
@@ -416,8 +444,6 @@ def test_onnxruntime_computes_what_torch_does_on_a_real_photo(make: Maker, photo
     image = cv2.imread(str(photos / "astronaut.jpg"))[:256, :192, ::-1]
     mine = network.run_global(image / np.float32(255), (0.5, 0.5))
     with torch.no_grad():
-        from bokehcli.pixels import focus_hint
-
         x = np.dstack([image / np.float32(255), focus_hint((256, 192), (0.5, 0.5))]).transpose(2, 0, 1)[None]
         theirs = level_3(state.network.eval(), torch.from_numpy(np.ascontiguousarray(x, dtype=np.float32)))
     difference = np.abs(mine - theirs[0].numpy())
@@ -436,6 +462,12 @@ def test_an_export_that_computes_something_else_is_refused(make: Maker, tmp_path
         state.average.octave.head.bias[0] += 1.0
     with pytest.raises(ModelError, match="differ"):
         parity(state.average, card, batch.photo, batch.hint)
+
+
+def test_a_network_from_before_levels_to_point_at_were_chosen_has_three_of_them() -> None:
+    written = dataclasses.asdict(TINY)
+    del written["pointed_levels"]
+    assert set(LensNet(NetworkOptions.restored(written)).network.pointing) == {"6", "5", "4"}
 
 
 # pairs

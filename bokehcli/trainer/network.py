@@ -6,7 +6,7 @@ Effect with Deep Learning", CVPRW 2020 (arXiv 2006.05698), section 3. What devia
 * a level predicts two maps (alpha, defocus) instead of RGB; a lens layer renders the picture from them;
 * batch norm instead of instance norm, so that a tile's interior equals the whole picture's;
 * the wide kernels (7 taps) are depthwise; widths are an eighth to a quarter of the paper's;
-* what resembles the place the user points at is marked at levels 6 to 4 (`Pointing`);
+* what resembles the place the user points at, and what differs, is marked at some levels (`Pointing`);
 * levels 2 and 1 are one small net with the same weights, used again for every octave up to the native size; it works at
   half the size of what it makes (pixel-unshuffle of the photo), as the paper's network does.
 
@@ -27,9 +27,10 @@ MULTIPLE = 64  # level 7 runs at 1/64
 HIDDEN = 6
 STATE = 2 + HIDDEN
 LEVELS = (7, 6, 5, 4, 3)
-POINTED_LEVELS = (6, 5, 4)
+POINTED_LEVELS = (6, 5, 4, 3)
+FIRST_POINTED_LEVELS = (6, 5, 4)  # of networks whose options do not say
 POINTED = 16  # channels in which a place is likened to the one that is pointed at
-NO_HINT = 1e-4  # mean of the hint, 0.01 where there is one, from which it counts
+NO_HINT = 1e-5  # mean of the sharpened hint, 0.002 where there is one, from which it counts
 # Level 3's logit of alpha, trained to be a calibrated probability, is multiplied by this before it goes to the octaves: a
 # lens wants a decision, and half in focus looks like a ghost. On 80 validation photos at 256 px the mean absolute error
 # of alpha was 0.098 with 1, 0.079 with 2, 0.075 with 3.
@@ -45,17 +46,21 @@ OCTAVE_DILATIONS = (1, 2, 1)  # of the octave net's 3x3 convolutions, before its
 
 @dataclass(frozen=True, kw_only=True)
 class NetworkOptions:
-    """widths: channels of levels 3 to 7. blocks: residual blocks of levels 3 to 7. octave: channels of the octave net."""
+    """widths: channels of levels 3 to 7. blocks: residual blocks of levels 3 to 7. octave: channels of the octave net.
+
+    pointed_levels: those with a `Pointing`.
+    """
 
     widths: tuple[int, ...] = (32, 56, 112, 192, 320)
     blocks: tuple[int, ...] = (1, 2, 3, 3, 3)
     octave: int = 16
+    pointed_levels: tuple[int, ...] = POINTED_LEVELS
 
     @classmethod
     def restored(cls, written: dict[str, Any]) -> "NetworkOptions":
         """From what a checkpoint or a model card holds; lists become tuples again. Raises TypeError."""
         fields: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in written.items()}
-        return cls(**fields)
+        return cls(**{"pointed_levels": FIRST_POINTED_LEVELS, **fields})
 
 
 def conv_bn(inputs: int, outputs: int, kernel: int, stride: int = 1, dilation: int = 1) -> nn.Sequential:
@@ -83,22 +88,31 @@ class MultiKernelBlock(nn.Module):
 
 
 class Pointing(nn.Module):
-    """Adds to the features what of them resembles the place that is pointed at; nothing without a hint.
+    """Adds to the features what of them resembles the place that is pointed at, and what differs; nothing without a hint.
 
-    A descriptor of every place times that of the pointed place, which is the mean under the hint (masked average pooling,
-    Zhang et al. 2020, arXiv 1810.09091). x (N, C, h, w), hint (N, 1, h, w).
+    A descriptor of every place is compared with that of the pointed place, which is the mean under the hint (masked average
+    pooling, Zhang et al. 2020, arXiv 1810.09091): their product, and the square of their difference, by which two things
+    that touch are told apart. The hint is sharpened to half its radius, so that a point near an edge takes little from
+    beyond it. x (N, C, h, w), hint (N, 1, h, w).
     """
 
     def __init__(self, width: int) -> None:
         super().__init__()
         self.describe = nn.Sequential(nn.Conv2d(width, POINTED, 1, bias=False), nn.BatchNorm2d(POINTED))
         self.mark = nn.Conv2d(POINTED, width, 1, bias=False)
+        self.differ = nn.Conv2d(POINTED, width, 1, bias=False)
         nn.init.zeros_(self.mark.weight)
+        nn.init.zeros_(self.differ.weight)
 
     def forward(self, x: Tensor, hint: Tensor) -> Tensor:
         described: Tensor = self.describe(x)
-        pointed = F.adaptive_avg_pool2d(described * hint, 1) / (F.adaptive_avg_pool2d(hint, 1) + NO_HINT)
-        marked: Tensor = self.mark(described * pointed)
+        squared = hint * hint
+        sharp = squared * squared
+        total = F.adaptive_avg_pool2d(sharp, 1)
+        pointed = F.adaptive_avg_pool2d(described * sharp, 1) / (total + NO_HINT)
+        away = described - pointed
+        differing = away * away * (total / (total + NO_HINT))
+        marked: Tensor = self.mark(described * pointed) + self.differ(differing)
         return x + marked
 
 
@@ -147,7 +161,7 @@ class GlobalNet(nn.Module):
             self.decode[str(level)] = nn.Sequential(*joined, *(MultiKernelBlock(width) for _ in range(blocks[level])))
             self.head[str(level)] = nn.Conv2d(width, 2, 1)
         self.hidden = nn.Conv2d(widths[3], HIDDEN, 1)
-        self.pointing = nn.ModuleDict({str(level): Pointing(widths[level]) for level in POINTED_LEVELS})
+        self.pointing = nn.ModuleDict({str(level): Pointing(widths[level]) for level in options.pointed_levels})
 
     def forward(self, x: Tensor, lowest: int = 3) -> list[Tensor]:
         """Logits of alpha and defocus of levels 7, 6 ... `lowest`, (N, 2, h, w)."""
@@ -170,7 +184,7 @@ class GlobalNet(nn.Module):
             assert isinstance(decode, nn.Sequential)
             first, *others = decode
             x = first(x)
-            if level in POINTED_LEVELS:
+            if str(level) in self.pointing:
                 x = self.pointing[str(level)](x, F.avg_pool2d(hint, 2 ** (level - 1)))
             for block in others:
                 x = block(x)

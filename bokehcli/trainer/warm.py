@@ -64,10 +64,15 @@ def convolutions(network: nn.Module) -> Iterator[tuple[str, nn.Conv2d, nn.BatchN
             yield name, module, following.get(module)
 
 
-def added_blocks(network: LensNet, weights: dict[str, Tensor]) -> set[str]:
-    """Names of the residual blocks and pointings that the exported network had not."""
-    blocks = (name for name, module in network.named_modules() if isinstance(module, MultiKernelBlock | Pointing))
-    return {name for name in blocks if not any(key.startswith(f"{name}.") for key in weights)}
+def added_modules(network: LensNet, weights: dict[str, Tensor]) -> set[str]:
+    """Names of the residual blocks, pointings and parts of pointings that the exported network had not."""
+    names = []
+    for name, module in network.named_modules():
+        if isinstance(module, MultiKernelBlock | Pointing):
+            names.append(name)
+        if isinstance(module, Pointing):
+            names.append(f"{name}.differ")
+    return {name for name in names if not any(key.startswith(f"{name}.") for key in weights)}
 
 
 @torch.no_grad()
@@ -88,14 +93,14 @@ def load_exported(
     """
     network = LensNet(options or network_options(card)).eval()
     weights = exported_weights(card) if blend is None else blended_weights(card, *blend)
-    added = added_blocks(network, weights)
+    added = added_modules(network, weights)
     for name in added:
         block = network.get_submodule(name)
         if isinstance(block, MultiKernelBlock):
             nn.init.zeros_(block.join[1].weight)  # type: ignore[arg-type]
     norms: dict[nn.BatchNorm2d, list[Tensor]] = {}
     for name, convolution, norm in convolutions(network):
-        if any(name.startswith(f"{block}.") for block in added):
+        if any(f"{name}.".startswith(f"{module}.") for module in added):
             continue
         bias = weights.get(f"{name}.bias")
         try:
