@@ -157,7 +157,8 @@ def losses_of(network: LensNet, batch: Batch, stage: Stage) -> list[Tensor]:
     with torch.autocast("cpu", enabled=False):  # linear light needs more than bfloat16's eight bits
         if batch.target is not None:
             return [pair_loss(x, batch.photo, batch.target) for x in states]
-        return [level_loss(x, batch.photo, batch.alpha, batch.defocus, batch.weight) for x in states]
+        pointed = (batch.hint.amax((1, 2, 3)) > 0.0).float()
+        return [level_loss(x, batch.photo, batch.alpha, batch.defocus, batch.weight, pointed) for x in states]
 
 
 def loss_of(network: LensNet, batch: Batch, stage: Stage) -> Tensor:

@@ -9,6 +9,7 @@ from bokehcli.trainer.lens import render
 from bokehcli.trainer.network import stretched
 
 STRENGTH = 1.0  # of the lens through which the network is trained
+IOU, POINTED_IOU = 0.5, 1.5  # weights
 SSIM_WINDOW = 7
 SSIM_C1, SSIM_C2 = 0.01**2, 0.03**2
 SSIM_FROM_PX = 24  # below this side a picture has no structure to compare
@@ -27,14 +28,19 @@ def ssim(a: Tensor, b: Tensor) -> Tensor:
     return (numerator / ((mean_a**2 + mean_b**2 + SSIM_C1) * (var_a + var_b + SSIM_C2))).mean()
 
 
-def alpha_loss(logit: Tensor, alpha: Tensor) -> Tensor:
-    """BCE + L1 + soft IoU of (N, 1, h, w); the IoU only where there is a subject."""
+def alpha_loss(logit: Tensor, alpha: Tensor, pointed: Tensor) -> Tensor:
+    """BCE + L1 + soft IoU of (N, 1, h, w); the IoU only where there is a subject.
+
+    pointed: (N,) 1 where somebody points at the subject. Such subjects are small, so that the sums over pixels hardly tell
+    whether they alone are in focus; the IoU counts three times there.
+    """
     predicted = torch.sigmoid(logit)
     both = torch.minimum(predicted, alpha).sum((1, 2, 3))
     either = torch.maximum(predicted, alpha).sum((1, 2, 3))
     present = alpha.amax((1, 2, 3)) > 0.5
-    iou = torch.where(present, 1.0 - both / either.clamp(min=1e-3), 0.0).mean()
-    return F.binary_cross_entropy_with_logits(logit, alpha) + (predicted - alpha).abs().mean() + 0.5 * iou
+    iou = torch.where(present, 1.0 - both / either.clamp(min=1e-3), 0.0)
+    weighted = (iou * (IOU + (POINTED_IOU - IOU) * pointed)).mean()
+    return F.binary_cross_entropy_with_logits(logit, alpha) + (predicted - alpha).abs().mean() + weighted
 
 
 def edge_loss(logit: Tensor, alpha: Tensor, weight: Tensor) -> Tensor:
@@ -79,12 +85,16 @@ def pair_loss(state: Tensor, photo: Tensor, target: Tensor) -> Tensor:
     return picture_loss(rendered, target)
 
 
-def level_loss(state: Tensor, photo: Tensor, alpha: Tensor, defocus: Tensor, weight: Tensor) -> Tensor:
-    """Loss of one level. state (N, 2+, h, w) logits; photo, alpha, defocus (N, ., H, W) at least that size; weight (N,)."""
+def level_loss(state: Tensor, photo: Tensor, alpha: Tensor, defocus: Tensor, weight: Tensor, pointed: Tensor) -> Tensor:
+    """Loss of one level.
+
+    state (N, 2+, h, w) logits; photo, alpha, defocus (N, ., H, W) at least that size; weight (N,) of the defocus; pointed
+    (N,) 1 where somebody points.
+    """
     size = state.shape[2], state.shape[3]
     alpha, defocus = (x if x.shape[2:] == state.shape[2:] else F.adaptive_avg_pool2d(x, size) for x in (alpha, defocus))
     state = state.float()
-    loss = alpha_loss(state[:, :1], alpha) + 0.5 * defocus_loss(state[:, 1:2], defocus, alpha, weight)
+    loss = alpha_loss(state[:, :1], alpha, pointed) + 0.5 * defocus_loss(state[:, 1:2], defocus, alpha, weight)
     if min(size) >= SSIM_FROM_PX:
         loss = loss + rendered_loss(state, F.adaptive_avg_pool2d(photo, size), alpha, defocus)
     return loss

@@ -19,10 +19,33 @@ Image = NDArray[Any]
 Float = NDArray[np.float32]
 
 TWO_OBJECTS, ONE_OBJECT = 0.50, 0.04  # shares of composites; the rest are photos as they are
-NEAR_HINTED = 0.8  # of the composites of two whose near object is the subject
+POINTED_TWO_OBJECTS = 0.85  # likewise for a network that is always pointed at something
+NEIGHBOURING = (0.4, 1.0)  # distance of the boxes' centres of two objects; 1 where the boxes just touch
+TURN_DEG = 12.0  # standard deviation
 NO_SUBJECT = 0.03  # share of photos without a clear subject, beside those that come by chance
 HINTED = 0.25  # of the photos with one subject
 FINE_FROM_PX = 512  # samples for the octaves above this size are made from the photos with the finest edges alone
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Pairing:
+    """How two objects are put together, as chances; the defaults are those by which models are compared.
+
+    focus_far: the far one is the subject, and is pointed at. near_hinted: of the rest, somebody points at the near one.
+    touching: the near one lies beside the far one or over a part of it; else each is anywhere. own: the far one is the
+    photo's own subject in its place. turned: a cut-out is tilted, unless it is cut by the lower border.
+    """
+
+    focus_far: float = 0.45
+    near_hinted: float = 0.5
+    touching: float = 0.0
+    own: float = 0.0
+    turned: float = 0.0
+
+
+COMPARED = Pairing()
+MIXED = Pairing(near_hinted=0.8, touching=0.5)
+POINTED = Pairing(focus_far=0.55, near_hinted=1.0, touching=0.6, own=0.25, turned=0.4)
 
 
 def warp(image: Image, matrix: Float, size: int, border: int) -> Image:
@@ -36,6 +59,12 @@ def warp(image: Image, matrix: Float, size: int, border: int) -> Image:
     return warped
 
 
+def rotation(angle_deg: float) -> Float:
+    """(2, 2) matrix of a turn."""
+    cosine, sine = np.cos(np.radians(angle_deg)), np.sin(np.radians(angle_deg))
+    return np.array([[cosine, -sine], [sine, cosine]])
+
+
 def view(rng: np.random.Generator, shape: tuple[int, ...], size: int, zoom: tuple[float, float]) -> Float:
     """Affine matrix of a random view: crop of a share in `zoom`, mirrored, tilted by a few degrees, to a square."""
     height, width = shape[:2]
@@ -43,11 +72,10 @@ def view(rng: np.random.Generator, shape: tuple[int, ...], size: int, zoom: tupl
     aspect = np.exp(rng.normal(0.0, 0.12))
     crop_h, crop_w = height * share, width * share
     left, top = rng.uniform(0, width - crop_w), rng.uniform(0, height - crop_h)
-    angle = np.radians(rng.normal(0.0, 5.0)) if rng.random() < 0.4 else 0.0
+    angle = rng.normal(0.0, 5.0) if rng.random() < 0.4 else 0.0
     flip = -1.0 if rng.random() < 0.5 else 1.0
     to_square = np.diag([flip * size / crop_w * aspect**0.5, size / crop_h / aspect**0.5])
-    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-    linear = turn @ to_square
+    linear = rotation(angle) @ to_square
     centre = np.array([left + crop_w / 2, top + crop_h / 2])
     return np.hstack([linear, (size / 2 - linear @ centre)[:, None]]).astype(np.float32)
 
@@ -118,10 +146,32 @@ def subject_point(rng: np.random.Generator, alpha: Float) -> tuple[float, float]
     return (x + 0.5) / alpha.shape[1], (y + 0.5) / alpha.shape[0]
 
 
+def neighbouring(rng: np.random.Generator, alpha: Float, half_w: float, half_h: float) -> tuple[float, float]:
+    """Centre (x, y) in pixels, in the picture, for a box of these half sides that touches the object in alpha (S, S)."""
+    size = alpha.shape[0]
+    rows, columns = np.flatnonzero((alpha > 0.5).any(1)), np.flatnonzero((alpha > 0.5).any(0))
+    if rows.size == 0:
+        return size / 2, size / 2
+    angle, share = rng.uniform(0, 2 * np.pi), rng.uniform(*NEIGHBOURING)
+    reach = share / max(abs(np.cos(angle)), abs(np.sin(angle)))  # boxes with share 1 touch
+    x = (columns[0] + columns[-1] + 1) / 2 + reach * np.cos(angle) * (half_w + (columns[-1] + 1 - columns[0]) / 2)
+    y = (rows[0] + rows[-1] + 1) / 2 + reach * np.sin(angle) * (half_h + (rows[-1] + 1 - rows[0]) / 2)
+    return float(np.clip(x, 0.0, size)), float(np.clip(y, 0.0, size))
+
+
 def cut_out(
-    rng: np.random.Generator, library: Library, pool: Sequence[int], size: int, scale: tuple[float, float]
+    rng: np.random.Generator,
+    library: Library,
+    pool: Sequence[int],
+    size: int,
+    scale: tuple[float, float],
+    beside: Float | None = None,
+    turned: float = 0.0,
 ) -> tuple[Image, Float]:
-    """A subject of one of the photos in `pool` moved and scaled to a random place: (S, S, 3) uint8 and its alpha (S, S)."""
+    """A subject of one of the photos in `pool` moved and scaled to a random place: (S, S, 3) uint8 and its alpha (S, S).
+
+    beside: alpha (S, S) of another one; the place is then such that their boxes just touch or overlap. turned: see Pairing.
+    """
     for _ in range(8):
         photo, matte = library[pool[int(rng.integers(len(pool)))]]
         rows, columns = np.flatnonzero((matte > 127).any(1)), np.flatnonzero((matte > 127).any(0))
@@ -133,8 +183,12 @@ def cut_out(
         cut_below = bottom > 0.97 * matte.shape[0]
         centre_x = rng.uniform(min(half_w, size / 2), max(size - half_w, size / 2))
         centre_y = size - half_h + 1 if cut_below else rng.uniform(min(half_h, size / 2), max(size - half_h, size / 2))
+        if beside is not None:
+            centre_x, centre_y = neighbouring(rng, beside, half_w, half_h)
         flip = -1.0 if rng.random() < 0.5 else 1.0
         linear = np.diag([flip * factor, factor])
+        if turned and not cut_below and rng.random() < turned:
+            linear = rotation(rng.normal(0.0, TURN_DEG)) @ linear
         centre = np.array([(left + right) / 2, (top + bottom) / 2])
         shift = np.array([centre_x, centre_y]) - linear @ centre
         matrix = np.hstack([linear, shift[:, None]]).astype(np.float32)
@@ -150,15 +204,14 @@ def paste(over: Image, photo: Image, alpha: Float) -> Image:
 
 
 def composite(
-    rng: np.random.Generator, library: Library, pool: Sequence[int], size: int, objects: int, near_hinted: float = 0.5
+    rng: np.random.Generator, library: Library, pool: Sequence[int], size: int, objects: int, pairing: Pairing = COMPARED
 ) -> Sample:
-    """One or two cut-outs over a photo. Of two, the one that is pointed at is in focus; unpointed, the near one.
-
-    near_hinted: how often, if that is the near one, somebody points at it.
-    """
-    photo, _ = library[pool[int(rng.integers(len(pool)))]]
-    photo = recolour(rng, warp(photo, view(rng, photo.shape, size, (0.5, 1.0)), size, cv2.BORDER_REFLECT_101))
-    if rng.random() < 0.5:
+    """One or two cut-outs over a photo. Of two, the one that is pointed at is in focus; unpointed, the near one."""
+    photo, matte = library[pool[int(rng.integers(len(pool)))]]
+    matrix = view(rng, photo.shape, size, (0.5, 1.0))
+    photo = recolour(rng, warp(photo, matrix, size, cv2.BORDER_REFLECT_101))
+    own = objects == 2 and pairing.own and rng.random() < pairing.own
+    if not own and rng.random() < 0.5:
         photo = cv2.GaussianBlur(photo, (0, 0), size / 256 * rng.uniform(0.5, 4.0))
     slanted = rng.random() < 0.3
     defocus = layout(np.zeros((size, size), np.float32), rng, slanted)
@@ -167,42 +220,53 @@ def composite(
         photo = paste(photo, pixels, alpha)
         point = subject_point(rng, alpha) if rng.random() < 0.5 else None
         return Sample(photo, focus_hint((size, size), point), alpha, defocus if slanted else layout(alpha, rng), 1.0)
-    far_pixels, far_alpha = cut_out(rng, library, pool, size, (0.25, 0.6))
-    near_pixels, near_alpha = cut_out(rng, library, pool, size, (0.4, 0.9))
-    photo = paste(paste(photo, far_pixels, far_alpha), near_pixels, near_alpha)
+    if own:
+        far_alpha = warp(matte, matrix, size, cv2.BORDER_REFLECT_101).astype(np.float32) / 255.0
+    else:
+        far_pixels, far_alpha = cut_out(rng, library, pool, size, (0.25, 0.6), None, pairing.turned)
+        photo = paste(photo, far_pixels, far_alpha)
+    beside = far_alpha if pairing.touching and rng.random() < pairing.touching else None
+    near_pixels, near_alpha = cut_out(rng, library, pool, size, (0.4, 0.9), beside, pairing.turned)
+    photo = paste(photo, near_pixels, near_alpha)
     far_alpha = far_alpha * (1.0 - near_alpha)
     distance = np.float32(rng.uniform(0.4, 1.0))
-    focus_far = rng.random() < 0.45 and float((far_alpha > 0.9).mean()) > 0.01
+    focus_far = rng.random() < pairing.focus_far and float((far_alpha > 0.9).mean()) > 0.01
     alpha, other = (far_alpha, near_alpha) if focus_far else (near_alpha, far_alpha)
     defocus = defocus if slanted else layout(alpha, rng)
     defocus = defocus + (distance - defocus) * other
-    point = subject_point(rng, alpha) if focus_far or rng.random() < near_hinted else None
+    point = subject_point(rng, alpha) if focus_far or rng.random() < pairing.near_hinted else None
     return Sample(photo, focus_hint((size, size), point), alpha, defocus, 1.0)
 
 
-def plain(rng: np.random.Generator, library: Library, index: int, size: int, zoom: tuple[float, float]) -> Sample:
-    """A photo as it is, with its matte."""
+def plain(
+    rng: np.random.Generator, library: Library, index: int, size: int, zoom: tuple[float, float], hinted: float = HINTED
+) -> Sample:
+    """A photo as it is, with its matte. hinted: how often somebody points at the subject."""
     photo, matte = library[index]
     matrix = view(rng, photo.shape, size, zoom)
     alpha = warp(matte, matrix, size, cv2.BORDER_REFLECT_101).astype(np.float32) / 255.0
     photo = recolour(rng, warp(photo, matrix, size, cv2.BORDER_REFLECT_101))
-    point = subject_point(rng, alpha) if rng.random() < HINTED else None
+    point = subject_point(rng, alpha) if rng.random() < hinted else None
     weight = float((alpha > 0.5).mean() > EMPTY)
     return Sample(photo, focus_hint((size, size), point), alpha, layout(alpha, rng), weight)
 
 
-def make_sample(library: Library, seed: int, number: int, size: int, fine: bool = False) -> Sample:
-    """Sample `number` of a run with `seed`, at (size, size). fine: for the octaves; large ones from the sharpest photos."""
+def make_sample(library: Library, seed: int, number: int, size: int, fine: bool = False, pointed: bool = False) -> Sample:
+    """Sample `number` of a run with `seed`, at (size, size).
+
+    fine: for the octaves; large ones from the sharpest photos. pointed: for a network that is always pointed at something.
+    """
     rng = np.random.default_rng((seed, number))
     pool: Sequence[int] = library.fine if fine and size > FINE_FROM_PX and library.fine else range(len(library))
     chance = rng.random()
-    if chance < TWO_OBJECTS:
-        sample = composite(rng, library, pool, size, 2, NEAR_HINTED)
-    elif chance < TWO_OBJECTS + ONE_OBJECT:
+    two_objects = POINTED_TWO_OBJECTS if pointed else TWO_OBJECTS
+    if chance < two_objects:
+        sample = composite(rng, library, pool, size, 2, POINTED if pointed else MIXED)
+    elif chance < two_objects + ONE_OBJECT and not pointed:
         sample = composite(rng, library, pool, size, 1)
     else:
         zoom = (0.6, 1.0) if rng.random() < (0.3 if fine else 0.6) else (0.97, 1.0)
-        if not fine and library.empty and chance > 1.0 - NO_SUBJECT:
+        if not fine and not pointed and library.empty and chance > 1.0 - NO_SUBJECT:
             pool = library.empty
-        sample = plain(rng, library, pool[int(rng.integers(len(pool)))], size, zoom)
+        sample = plain(rng, library, pool[int(rng.integers(len(pool)))], size, zoom, 1.0 if pointed else HINTED)
     return dataclasses.replace(sample, photo=degrade(rng, sample.photo))
