@@ -230,7 +230,7 @@ def test_the_exported_network_is_the_one_in_torch(
 ) -> None:
     from bokehcli.trainer import export
 
-    monkeypatch.setattr(export, "halve_weights", lambda model: model)
+    monkeypatch.setattr(export, "compact", lambda model: model)
     network = open_network(export.export_model(net, tmp_path, {}, LONG_SIDE), ONE_THREAD)
     largest, mean, defocus = errors_against_torch(net, network, photos / "rocket.jpg")
     assert largest <= 1  # a value on the verge of two steps
@@ -248,7 +248,7 @@ def test_torch_computes_the_bundled_model_as_onnxruntime_does(
 
     library = Library(find_items(training_folder), 256)
     net = load_exported(model, functools.partial(make_sample, library)).eval()
-    # The weights are the same half-precision ones.
+    # The weights are the same rounded ones.
     largest, mean, defocus = errors_against_torch(net, open_network(model, ONE_THREAD), photos / f"{name}.jpg")
     assert largest <= 1
     assert mean < 1e-3

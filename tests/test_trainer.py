@@ -19,6 +19,7 @@ pytest.importorskip("onnx", reason="training is optional")
 
 from bokehcli.errors import ModelError, UsageError  # noqa: E402 (torch may be absent)
 from bokehcli.infer import open_network  # noqa: E402
+from bokehcli.model import ModelCard  # noqa: E402
 from bokehcli.pixels import focus_hint  # noqa: E402
 from bokehcli.trainer import schedule, warm  # noqa: E402
 from bokehcli.trainer.checkpoint import load_checkpoint, save_checkpoint  # noqa: E402
@@ -31,6 +32,7 @@ from bokehcli.trainer.network import LEVELS, LensNet, NetworkOptions, OctaveNet,
 from bokehcli.trainer.pairs import Pairs  # noqa: E402
 from bokehcli.trainer.scenes import layout, make_sample, neighbouring  # noqa: E402
 from bokehcli.trainer.warm import load_exported  # noqa: E402
+from bokehcli.trainer.weights import EIGHT_BITS_FROM, as_stored, eight_bits, stored_weights  # noqa: E402
 
 torch.set_num_threads(1)  # the networks here are too small to share
 
@@ -462,6 +464,42 @@ def test_an_export_that_computes_something_else_is_refused(make: Maker, tmp_path
         state.average.octave.head.bias[0] += 1.0
     with pytest.raises(ModelError, match="differ"):
         parity(state.average, card, batch.photo, batch.hint)
+
+
+def test_large_kernels_are_stored_in_eight_bits_and_small_ones_in_sixteen() -> None:
+    torch.manual_seed(0)
+    kernel = torch.randn(64, 32, 3, 3) * torch.logspace(-4, 1, 64)[:, None, None, None]  # outputs of any size
+    kernel[5] = 0.0
+    stored = as_stored(kernel)
+    assert kernel.numel() >= EIGHT_BITS_FROM
+    step = kernel.abs().amax((1, 2, 3), keepdim=True) / 127
+    assert ((stored - kernel).abs() <= 0.501 * step).all()
+    assert ((stored - kernel).abs().amax((1, 2, 3)) > 0.3 * step[:, 0, 0, 0])[torch.arange(64) != 5].all()
+    codes, scale = eight_bits(stored.numpy())
+    torch.testing.assert_close(torch.from_numpy(codes * scale), stored, rtol=1e-6, atol=0.0)  # stored again it is the same
+    small = torch.randn(8, 8, 3, 3)
+    assert torch.equal(as_stored(small), small.half().float())
+
+
+def test_weights_come_back_from_the_files_as_they_were_stored(tmp_path: Path) -> None:
+    wide = dataclasses.replace(TINY, widths=(8, 12, 16, 24, 96))  # so that some kernels are large
+    network = State(options(network=wide)).average
+    card = export_model(network, tmp_path, {})
+    kinds = {tensor.split(".")[-1] for tensor in names_in(card)}
+    assert {"codes", "scale", "half"} <= kinds
+    weights = stored_weights(card.path("global"))
+    own = {name: weight for name, weight in network.network.state_dict().items() if name.endswith("describe.0.weight")}
+    assert own.keys() <= {name.removeprefix("network.") for name in weights}
+    batch = torch.rand(1, 3, 128, 128), torch.zeros(1, 1, 128, 128)
+    from bokehcli.trainer.export import parity
+
+    assert parity(network, card, *batch) < 1e-4  # torch with weights as stored against ONNX Runtime
+
+
+def names_in(card: ModelCard) -> list[str]:
+    import onnx
+
+    return [tensor.name for tensor in onnx.load(str(card.path("global"))).graph.initializer]
 
 
 def test_a_network_from_before_levels_to_point_at_were_chosen_has_three_of_them() -> None:

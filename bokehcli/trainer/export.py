@@ -1,7 +1,6 @@
 """From a checkpoint to the files that `bokeh run` loads, and back.
 
-Batch norm is folded into the convolutions; weights are stored in half precision and cast to float32 when the model is
-loaded, so that it computes as it was trained.
+Batch norm is folded into the convolutions; how the weights are stored is told in `bokehcli.trainer.weights`.
 """
 
 import copy
@@ -9,11 +8,9 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import onnx
 import onnxruntime
 import torch
-from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -31,6 +28,7 @@ from bokehcli.trainer.network import (
     LensNet,
     finest,
 )
+from bokehcli.trainer.weights import as_stored, compact
 
 OPSET = 18
 LONG_SIDE = 512
@@ -66,23 +64,6 @@ def folded(network: nn.Module) -> nn.Module:
     return network
 
 
-def halve_weights(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Store float32 weights as float16 with a cast behind each; onnxruntime folds the casts when it loads the model."""
-    graph = model.graph
-    casts = []
-    for index, tensor in enumerate(graph.initializer):
-        if tensor.data_type != TensorProto.FLOAT or len(tensor.dims) < 1:
-            continue
-        name = tensor.name
-        half = numpy_helper.to_array(tensor).astype(np.float16)
-        graph.initializer[index].CopyFrom(numpy_helper.from_array(half, name + ".half"))
-        casts.append(helper.make_node("Cast", [name + ".half"], [name], to=TensorProto.FLOAT, name=name + ".cast"))
-    nodes = casts + list(graph.node)
-    del graph.node[:]
-    graph.node.extend(nodes)
-    return model
-
-
 def write_onnx(module: nn.Module, inputs: dict[str, Tensor], output: str, path: Path) -> None:
     """Export one module; number, height and width stay free."""
     axes: dict[str, dict[int, str]] = {
@@ -100,7 +81,7 @@ def write_onnx(module: nn.Module, inputs: dict[str, Tensor], output: str, path: 
             opset_version=OPSET,
             dynamo=False,
         )
-    model = halve_weights(onnx.load(str(path)))
+    model = compact(onnx.load(str(path)))
     onnx.checker.check_model(model)
     onnx.save(model, str(path))
 
@@ -110,11 +91,11 @@ PARITY = 1e-3  # largest difference of alpha or defocus that rounding may make, 
 
 
 def rounded(module: nn.Module) -> nn.Module:
-    """What `write_onnx` stores, in torch: folded, weights in half precision."""
+    """What `write_onnx` stores, in torch: folded, weights rounded."""
     module = folded(module)
     with torch.no_grad():
         for weight in module.parameters():
-            weight.copy_(weight.half().float())
+            weight.copy_(as_stored(weight))
     return module
 
 

@@ -3,10 +3,7 @@
 import itertools
 from collections.abc import Iterator
 
-import numpy as np
-import onnx
 import torch
-from onnx import numpy_helper
 from torch import Tensor, nn
 
 from bokehcli.errors import ModelError
@@ -15,9 +12,9 @@ from bokehcli.trainer.data import Maker
 from bokehcli.trainer.fine import halved, octave_states
 from bokehcli.trainer.loop import Batch, collate, overview_of
 from bokehcli.trainer.network import LensNet, MultiKernelBlock, NetworkOptions, Pointing
+from bokehcli.trainer.weights import stored_weights
 
 CALIBRATION_BATCHES, CALIBRATION_BATCH, CALIBRATION_PX = 8, 16, 256
-HALF = ".half"
 
 
 def network_options(card: ModelCard) -> NetworkOptions:
@@ -30,12 +27,8 @@ def network_options(card: ModelCard) -> NetworkOptions:
 
 def exported_weights(card: ModelCard) -> dict[str, Tensor]:
     """All weights by their names in LensNet, float32."""
-    weights = {}
-    for role, prefix in (("global", ""), ("octave", "octave.")):
-        for tensor in onnx.load(str(card.path(role))).graph.initializer:
-            array = numpy_helper.to_array(tensor).astype(np.float32)
-            weights[prefix + tensor.name.removesuffix(HALF)] = torch.from_numpy(array)
-    return weights
+    octave = {f"octave.{name}": weight for name, weight in stored_weights(card.path("octave")).items()}
+    return stored_weights(card.path("global")) | octave
 
 
 def blended_weights(card: ModelCard, other: ModelCard, share: float) -> dict[str, Tensor]:
