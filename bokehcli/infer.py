@@ -1,8 +1,9 @@
 """ONNX Runtime sessions: image -> what is in focus, and how far out of focus the rest is."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from bokehcli.errors import DeviceError, ModelError
-from bokehcli.model import ROLES, ModelCard
+from bokehcli.model import POINTED, ROLES, ModelCard
 from bokehcli.opencv import cv2
 from bokehcli.options import Device, InferOptions
 from bokehcli.pixels import fit_long_side, focus_hint, halved, resize, to_unit
@@ -94,14 +95,16 @@ def open_network(card: ModelCard, options: InferOptions | None = None) -> "Netwo
     single = replace(options, threads=1)
     lowest, octave, finest = (open_session(card, role, options if role == "global" else single) for role in ROLES)
     threads = options.threads or usable_cores()
-    return Network(card, lowest, octave, finest, threads=threads, min_clarity=options.min_clarity)
+    pointed = partial(open_session, card, POINTED, options) if POINTED in card.files else None
+    return Network(card, lowest, octave, finest, threads=threads, min_clarity=options.min_clarity, open_pointed=pointed)
 
 
 class Network:
     """The global network and the octave network of a lens model. One instance may serve several threads.
 
     finest: the octave network for the last octave, of which only alpha is wanted. threads: on which tiles are run.
-    min_clarity: see `bokehcli.subject`.
+    min_clarity: see `bokehcli.subject`. open_pointed: opens the global network for photos in which somebody points, when
+    the first one comes; None where the model has no such network.
     """
 
     def __init__(
@@ -112,6 +115,7 @@ class Network:
         finest: ort.InferenceSession,
         threads: int = 1,
         min_clarity: float = 0.0,
+        open_pointed: Callable[[], ort.InferenceSession] | None = None,
     ) -> None:
         self.card = card
         self.lowest = lowest
@@ -119,6 +123,12 @@ class Network:
         self.finest = finest
         self.threads = threads
         self.min_clarity = min_clarity
+        self.open_pointed = open_pointed
+
+    @cached_property
+    def pointed(self) -> ort.InferenceSession:
+        """The global network for photos in which somebody points. Raises DeviceError, ModelError the first time."""
+        return self.lowest if self.open_pointed is None else self.open_pointed()
 
     def predict(self, image: Image, focus: tuple[float, float] | None = None, tiled: bool = True) -> Maps:
         """Maps of a photo.
@@ -171,10 +181,11 @@ class Network:
         return state
 
     def run_global(self, photo: Float, focus: tuple[float, float] | None) -> Float:
-        """One run of the global network over a photo (H, W, 3) in [0, 1]: (channels, h, w)."""
+        """One run of a global network over a photo (H, W, 3) in [0, 1]: (channels, h, w)."""
+        session = self.lowest if focus is None else self.pointed
         hint = focus_hint((photo.shape[0], photo.shape[1]), focus)
         stacked = np.concatenate((photo, hint[:, :, None]), axis=2).transpose(2, 0, 1)[None]
-        state: Float = self.lowest.run(None, {"photo": np.ascontiguousarray(stacked)})[0][0]
+        state: Float = session.run(None, {"photo": np.ascontiguousarray(stacked)})[0][0]
         return state
 
     def refine(self, picture: Image, state: Float, top: int) -> Float:

@@ -12,18 +12,19 @@ CARD = "card.json"
 FORMAT = 2
 KINDS = ("lens",)
 ROLES = ("global", "octave", "finest")  # of a lens model's files
+POINTED = "pointed"  # a further file that a model may have
 
 
 @dataclass(frozen=True, kw_only=True)
 class ModelCard:
     """The card of a model.
 
-    kind: `lens` gives alpha and defocus. files: role -> file name, for every one of ROLES. sha256: role
-    -> hash of the file. long_side: of the picture the global network sees, pixels. multiple: its sides are multiples of
-    that. shrink: the global state is this much smaller. channels: of a state. context_px: how far an octave's result looks
-    around itself, in pixels of the state below. gate_px, gate_from: an octave changes nothing where alpha varies by at most
-    gate_from within gate_px such pixels. sure: alpha below it is background, above 1 - sure subject. about: everything
-    else, for people.
+    kind: `lens` gives alpha and defocus. files: role -> file name, for every one of ROLES and possibly for POINTED, the
+    global network that is asked when somebody points at the subject. sha256: role -> hash of the file. long_side: of the
+    picture the global network sees, pixels. multiple: its sides are multiples of that. shrink: the global state is this
+    much smaller. channels: of a state. context_px: how far an octave's result looks around itself, in pixels of the state
+    below. gate_px, gate_from: an octave changes nothing where alpha varies by at most gate_from within gate_px such pixels.
+    sure: alpha below it is background, above 1 - sure subject. about: everything else, for people.
     """
 
     folder: Path

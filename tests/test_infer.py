@@ -267,6 +267,24 @@ def test_the_focus_hint_reaches_the_network_by_its_fourth_channel_alone(network:
     assert not np.array_equal(without.alpha, left.alpha)
 
 
+def test_where_somebody_points_the_network_for_that_is_asked_and_opened_once(network: Network, photos: Path) -> None:
+    image = load(photos / "coffee.jpg")
+    lowest, pointed = Recorded(network.lowest), Recorded(network.lowest)
+    opened: list[Recorded] = []
+
+    def open_pointed() -> ort.InferenceSession:
+        opened.append(pointed)
+        return cast(ort.InferenceSession, pointed)
+
+    sessions = cast(ort.InferenceSession, lowest), network.octave, network.finest
+    both = Network(network.card, *sessions, open_pointed=open_pointed)
+    both.predict(image)
+    assert (len(lowest.feeds), len(opened)) == (1, 0)
+    for _ in range(2):
+        both.predict(image, (0.25, 0.5))
+    assert (len(lowest.feeds), len(pointed.feeds), len(opened)) == (1, 4, 1)
+
+
 def test_what_is_pointed_at_in_a_mirrored_photo_is_the_mirrored_thing(model: ModelCard, photos: Path) -> None:
     network = open_network(model, ONE_THREAD)
     image = load(photos / "rocket.jpg")

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from bokehcli.errors import ModelError
-from bokehcli.model import CARD, ROLES, ModelCard, file_hash, find_model
+from bokehcli.model import CARD, POINTED, ROLES, ModelCard, file_hash, find_model
 
 
 def written(folder: Path, **changes: Any) -> ModelCard:
@@ -67,7 +67,7 @@ def test_the_bundled_model_is_there_and_whole(model: ModelCard) -> None:
     assert sum(model.path(role).stat().st_size for role in model.files) <= 20_000_000
 
 
-@pytest.mark.parametrize("role", ROLES)
+@pytest.mark.parametrize("role", [*ROLES, POINTED])
 def test_a_phone_can_run_every_operator_of_the_bundled_model(model: ModelCard, role: str) -> None:
     pytest.importorskip("onnx")
     tool = [sys.executable, "-m", "onnxruntime.tools.check_onnx_model_mobile_usability", str(model.path(role))]

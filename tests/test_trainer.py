@@ -19,12 +19,12 @@ pytest.importorskip("onnx", reason="training is optional")
 
 from bokehcli.errors import ModelError, UsageError  # noqa: E402 (torch may be absent)
 from bokehcli.infer import open_network  # noqa: E402
-from bokehcli.model import ModelCard  # noqa: E402
+from bokehcli.model import POINTED, ROLES, ModelCard  # noqa: E402
 from bokehcli.pixels import focus_hint  # noqa: E402
 from bokehcli.trainer import schedule, warm  # noqa: E402
 from bokehcli.trainer.checkpoint import load_checkpoint, save_checkpoint  # noqa: E402
 from bokehcli.trainer.data import FINE_PART, Item, Library, Maker, find_items  # noqa: E402
-from bokehcli.trainer.export import export_model  # noqa: E402
+from bokehcli.trainer.export import export_model, export_pointed  # noqa: E402
 from bokehcli.trainer.fine import crop_corners, halved, octave_losses, octave_states  # noqa: E402
 from bokehcli.trainer.loop import State, TrainOptions, collate, overview_of, train  # noqa: E402
 from bokehcli.trainer.loss import level_loss, pair_loss  # noqa: E402
@@ -433,7 +433,7 @@ def test_a_model_from_before_it_could_be_pointed_at_goes_on(
     assert len(older) < len(weights)
     batch = collate([make(9, number, 64, False) for number in range(2)])
     whole = load_exported(card, make).eval()
-    monkeypatch.setattr(warm, "exported_weights", lambda _: older)
+    monkeypatch.setattr(warm, "exported_weights", lambda *_: older)
     started = load_exported(card, make).eval()
     with torch.no_grad():
         torch.testing.assert_close(level_3(started, overview_of(batch, 64)), level_3(whole, overview_of(batch, 64)))
@@ -502,10 +502,60 @@ def names_in(card: ModelCard) -> list[str]:
     return [tensor.name for tensor in onnx.load(str(card.path("global"))).graph.initializer]
 
 
+# the network for what is pointed at
+
+
+def test_a_network_for_pointing_joins_a_model_and_changes_nothing_else(make: Maker, photos: Path, tmp_path: Path) -> None:
+    about = {"network": dataclasses.asdict(TINY), "data": "three photos"}
+    base = export_model(State(options(seed=1)).average, tmp_path / "base", about, long_side=128)
+    deeper = dataclasses.replace(TINY, blocks=(2, 1, 1, 1, 1))
+    pointed = State(options(seed=2, network=deeper)).average
+    card = export_pointed(pointed, tmp_path / "both", {"network": dataclasses.asdict(deeper)}, base)
+    assert {role: card.sha256[role] for role in ROLES} == base.sha256
+    assert card.about["data"] == "three photos"
+    image = cv2.imread(str(photos / "astronaut.jpg"))[:256, :192, ::-1]
+    one, both = open_network(base), open_network(card)
+    np.testing.assert_array_equal(one.run_global(image / np.float32(255), None), both.run_global(image / np.float32(255), None))
+    hinted = [network.run_global(image / np.float32(255), (0.5, 0.5)) for network in (one, both)]
+    assert np.abs(hinted[0] - hinted[1]).max() > 1e-3
+    # and the one goes on where the other does not
+    assert load_exported(card, make, pointed=True).options == deeper
+    assert load_exported(card, make).options == TINY
+    again = export_model(State(options(seed=3)).average, tmp_path / "again", about, 128, card)
+    assert again.sha256[POINTED] == card.sha256[POINTED]
+    assert again.about[POINTED] == card.about[POINTED]
+
+
 def test_a_network_from_before_levels_to_point_at_were_chosen_has_three_of_them() -> None:
     written = dataclasses.asdict(TINY)
     del written["pointed_levels"]
     assert set(LensNet(NetworkOptions.restored(written)).network.pointing) == {"6", "5", "4"}
+
+
+def test_a_pointed_network_starts_as_the_only_one_a_model_has(make: Maker, tmp_path: Path) -> None:
+    card = export_model(State(options()).average, tmp_path, {"network": dataclasses.asdict(TINY)})
+    batch = collate([make(9, number, 64, False) for number in range(2)])
+    with torch.no_grad():
+        maps = [level_3(load_exported(card, make, pointed=pointed).eval(), overview_of(batch, 64)) for pointed in (False, True)]
+    torch.testing.assert_close(maps[0], maps[1])
+
+
+def test_a_pointed_network_leaves_the_octaves_as_they_are(make: Maker) -> None:
+    stages = (
+        schedule.Stage(until=0.5, lowest=3, size=64, batch=2),
+        schedule.Stage(until=1.0, lowest=3, size=128, batch=2, octaves=2),
+    )
+    state = State(options(steps=4, stages=stages, pointed=True))
+    torch.nn.init.normal_(state.network.octave.head.weight, std=0.1)  # so that the hidden channels matter
+    torch.nn.init.normal_(state.network.network.head["3"].weight, std=5.0)  # so that there are edges
+    before = {name: value.clone() for name, value in state.network.state_dict().items()}
+    trained(state, make, 2)
+    middle = {name: value.clone() for name, value in state.network.state_dict().items()}
+    trained(state, make)
+    after = state.network.state_dict()
+    changed = [{name for name in a if not torch.equal(a[name], b[name])} for a, b in ((before, middle), (middle, after))]
+    assert "network.stem.0.weight" in changed[0]
+    assert changed[1] == {"network.hidden.weight", "network.hidden.bias"}
 
 
 def test_samples_for_pointing_point_at_what_is_in_focus(library: Library) -> None:
@@ -591,6 +641,23 @@ def test_train_then_run_works_as_a_chain(training_folder: Path, photos: Path, tm
     assert "from the weights" in warm.stderr
 
 
+def test_a_network_for_pointing_is_trained_and_used(training_folder: Path, photos: Path, tmp_path: Path) -> None:
+    base = export_model(State(options()).average, tmp_path / "base", {"network": dataclasses.asdict(TINY)}, 128)
+    arguments = ("train", training_folder, "--out", tmp_path / "model", "--steps", "2", "--threads", "1")
+    alone = bokeh(*arguments, "--preset", "pointed")
+    assert alone.returncode == 2
+    assert "--from" in alone.stderr
+    done = bokeh(*arguments, "--preset", "pointed", "--from", base.folder)
+    assert done.returncode == 0, done.stderr
+    again = bokeh(*arguments, "--from", base.folder)  # the checkpoint knows what it is
+    assert again.returncode == 0, again.stderr
+    ran = bokeh("run", photos / "rocket.jpg", "--out", tmp_path, "--model", tmp_path / "model", "--focus", "0.5,0.5")
+    assert ran.returncode == 0, ran.stderr
+    write_pairs(tmp_path / "pairs", photos, 1)
+    pairs = ("train", tmp_path / "pairs", "--out", tmp_path / "x", "--preset", "pointed", "--from", base.folder)
+    assert bokeh(*pairs).returncode == 2
+
+
 def test_pairs_train_through_the_lens_alone(tmp_path: Path, photos: Path) -> None:
     write_pairs(tmp_path / "pairs", photos, 4)
     arguments = ("--preset", "tiny", "--steps", "8", "--sample", "3", "--threads", "1")
@@ -617,7 +684,11 @@ def test_an_interrupt_leaves_a_checkpoint_and_a_model(training_folder: Path, tmp
 
 @pytest.mark.parametrize(
     ("arguments", "word"),
-    [(["nowhere", "--out", "m"], "nowhere"), ([".", "--out", "m"], "mattes"), ([".", "--out", "m", "--from", "x"], "mattes")],
+    [
+        (["nowhere", "--out", "m"], "nowhere"),
+        ([".", "--out", "m"], "mattes"),
+        ([".", "--out", "m", "--from", "x"], "x: not a model"),
+    ],
 )
 def test_misuse_is_one_line_and_status_2(tmp_path: Path, arguments: list[str], word: str) -> None:
     done = bokeh("train", *arguments, cwd=tmp_path)

@@ -9,23 +9,26 @@ import sys
 import time
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 from bokehcli.errors import BokehError, MissingDependency, UsageError
-from bokehcli.model import find_model
+from bokehcli.model import POINTED, ModelCard, find_model
 from bokehcli.opencv import cv2
 from bokehcli.trainer.checkpoint import load_checkpoint, save_checkpoint
 from bokehcli.trainer.data import VALIDATION_PART, Library, Maker, find_items
 from bokehcli.trainer.loop import Record, State, TrainOptions, train
-from bokehcli.trainer.network import NetworkOptions
+from bokehcli.trainer.network import POINTED_LEVELS, NetworkOptions
 from bokehcli.trainer.pairs import Pairs, is_pairs
 from bokehcli.trainer.preview import preview_batch, write_preview
 from bokehcli.trainer.scenes import make_sample
-from bokehcli.trainer.schedule import OCTAVES, STAGES, TINY_STAGES, WARM_STAGES
+from bokehcli.trainer.schedule import OCTAVES, POINTED_STAGES, STAGES, TINY_STAGES, WARM_STAGES
 
 CHECKPOINT = "last.ckpt"
+POINTED_PRESET = "pointed"
 PRESETS = {
     "full": (NetworkOptions(), STAGES),
     "octaves": (NetworkOptions(), (OCTAVES,)),
+    POINTED_PRESET: (NetworkOptions(), POINTED_STAGES),
     "tiny": (NetworkOptions(widths=(8, 12, 16, 24, 32), blocks=(1, 1, 1, 1, 1), octave=8), TINY_STAGES),
 }
 ALL_DONE, MISUSE, INTERRUPTED = 0, 2, 130
@@ -46,7 +49,8 @@ def parser() -> argparse.ArgumentParser:
     add("data", metavar="DATA", type=Path)
     add("--out", metavar="DIR", type=Path, required=True, help="checkpoint, previews and the exported model")
     add("--steps", type=int, default=defaults.steps, help="of the whole schedule (%(default)s)")
-    add("--preset", choices=sorted(PRESETS), default="full", help="sizes; octaves: train these alone (%(default)s)")
+    alone = "sizes; octaves: these alone; pointed: the network that bokeh run --focus asks (%(default)s)"
+    add("--preset", choices=sorted(PRESETS), default="full", help=alone)
     add("--rate", type=float, default=defaults.rate, help="peak learning rate (%(default)s)")
     add("--seed", type=int, default=defaults.seed, help="of weights and samples (%(default)s)")
     add("--workers", type=int, default=defaults.workers, help="processes that make samples (%(default)s)")
@@ -79,10 +83,12 @@ def share(text: str) -> float:
     return value
 
 
-def open_data(arguments: argparse.Namespace) -> Maker:
+def open_data(arguments: argparse.Namespace, pointed: bool) -> Maker:
     """What makes samples from DATA: pairs where it holds pairs, else photos with mattes."""
     data: Path = arguments.data
     if data.is_dir() and is_pairs(data):
+        if pointed:
+            raise UsageError(f"{data}: nobody points in pairs; --preset {POINTED_PRESET} needs photos with mattes")
         pairs = Pairs(data, arguments.sample, arguments.seed)
         say(f"{len(pairs)} pairs")
         return pairs.make
@@ -94,33 +100,45 @@ def open_data(arguments: argparse.Namespace) -> Maker:
     library = Library(items, DECODE_LONG_SIDE, int(arguments.cache * GIB))
     library.fill()
     say(f"{len(library)} photos with mattes")
-    return functools.partial(make_sample, library)
+    return functools.partial(make_sample, library, pointed=pointed)
 
 
-def open_state(arguments: argparse.Namespace, make: Maker) -> State:
-    """From the last checkpoint, else from an exported model, else from nothing."""
+def given_options(arguments: argparse.Namespace) -> dict[str, Any]:
+    """The options that may change while a run goes on."""
+    return {name: getattr(arguments, name) for name in ("steps", "rate", "seed", "workers", "threads")}
+
+
+def resumed_state(arguments: argparse.Namespace) -> State | None:
+    """From the last checkpoint, if there is one to go on from."""
     checkpoint = arguments.out / CHECKPOINT
-    names = ("steps", "rate", "seed", "workers", "threads")
-    given = {name: getattr(arguments, name) for name in names}
-    if checkpoint.exists() and not arguments.fresh:
-        state = load_checkpoint(checkpoint, **given)
-        say(f"going on from step {state.step} of {checkpoint}")
-        return state
+    if arguments.fresh or not checkpoint.exists():
+        return None
+    state = load_checkpoint(checkpoint, **given_options(arguments))
+    say(f"going on from step {state.step} of {checkpoint}")
+    return state
+
+
+def new_state(arguments: argparse.Namespace, base: ModelCard | None, make: Maker) -> State:
+    """From an exported model, else from nothing."""
     network, stages = PRESETS[arguments.preset]
-    if arguments.model is None:
+    given = given_options(arguments)
+    if base is None:
         if arguments.blend is not None:
             raise UsageError("--blend: needs --from, the model to take the mean with")
         return State(TrainOptions(network=with_blocks(network, arguments.blocks), stages=stages, **given))
     from bokehcli.trainer.warm import load_exported, network_options
 
-    card = find_model(arguments.model)
-    network = with_blocks(network_options(card), arguments.blocks)
-    state = State(TrainOptions(network=network, stages=WARM_STAGES if arguments.preset == "full" else stages, **given))
+    pointed = arguments.preset == POINTED_PRESET
+    network = with_blocks(network_options(base, pointed), arguments.blocks)
+    if pointed:
+        network = dataclasses.replace(network, pointed_levels=POINTED_LEVELS)
+    stages = WARM_STAGES if arguments.preset == "full" else stages
+    state = State(TrainOptions(network=network, stages=stages, pointed=pointed, **given))
     blend = None if arguments.blend is None else (find_model(arguments.blend), arguments.share)
-    loaded = load_exported(card, make, arguments.seed, network, blend).state_dict()
+    loaded = load_exported(base, make, arguments.seed, network, blend, pointed).state_dict()
     state.network.load_state_dict(loaded)
     state.average.load_state_dict(loaded)
-    say(f"going on from the weights of {card.folder}")
+    say(f"going on from the weights of {base.folder}")
     return state
 
 
@@ -197,12 +215,17 @@ def command_of(arguments: argparse.Namespace) -> str:
 def run(arguments: argparse.Namespace) -> int:
     """Train until the schedule, the minutes or the user end it; save and export. Returns the exit status."""
     try:
-        from bokehcli.trainer.export import LONG_SIDE, export_model, parity
+        from bokehcli.trainer.export import LONG_SIDE, export_model, export_pointed, parity
     except ImportError as error:
         raise MissingDependency("exporting needs the package onnx: pip install 'bokehcli[train]'") from error
     cv2.setNumThreads(1)  # workers are forked: a thread pool would not survive that, and the cores belong to torch
-    make = open_data(arguments)
-    state = open_state(arguments, make)
+    state = resumed_state(arguments)
+    pointed = arguments.preset == POINTED_PRESET if state is None else state.options.pointed
+    base = None if arguments.model is None else find_model(arguments.model)
+    if pointed and base is None:
+        raise UsageError(f"--preset {POINTED_PRESET}: needs --from, the model that the network is to be a part of")
+    make = open_data(arguments, pointed)
+    state = state or new_state(arguments, base, make)
     arguments.out.mkdir(parents=True, exist_ok=True)
     stop = Stop()
     report = Report(state.options.steps)
@@ -228,8 +251,11 @@ def run(arguments: argparse.Namespace) -> int:
         "data": arguments.note or "not stated",
         "command": command_of(arguments),
     }
-    card = export_model(state.average, arguments.out, about, arguments.long_side or LONG_SIDE)
-    difference = parity(state.average, card, samples.photo, samples.hint)
+    if pointed and base is not None:
+        card = export_pointed(state.average, arguments.out, about, base)
+    else:
+        card = export_model(state.average, arguments.out, about, arguments.long_side or LONG_SIDE, base)
+    difference = parity(state.average, card, samples.photo, samples.hint, POINTED if pointed else "global")
     say(f"step {state.step} of {state.options.steps}; model written to {card.folder}")
     say(f"on {len(samples.photo)} samples ONNX Runtime and torch differ by at most {difference:.1e}")
     print(card.folder, flush=True)

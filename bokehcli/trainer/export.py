@@ -4,6 +4,8 @@ Batch norm is folded into the convolutions; how the weights are stored is told i
 """
 
 import copy
+import dataclasses
+import shutil
 import warnings
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bokehcli.errors import ModelError
-from bokehcli.model import ROLES, ModelCard, find_model
+from bokehcli.model import POINTED, ROLES, ModelCard, find_model
 from bokehcli.trainer.network import (
     GATE_FROM,
     GATE_REACH_PX,
@@ -100,11 +102,11 @@ def rounded(module: nn.Module) -> nn.Module:
 
 
 @torch.no_grad()
-def parity(network: LensNet, card: ModelCard, photo: Tensor, hint: Tensor) -> float:
-    """Largest difference of alpha and defocus between torch and ONNX Runtime, over both files.
+def parity(network: LensNet, card: ModelCard, photo: Tensor, hint: Tensor, role: str = "global") -> float:
+    """Largest difference of alpha and defocus between torch and ONNX Runtime, over the global network and the octave.
 
-    network: in eval mode. photo: (N, 3, H, W), hint: (N, 1, H, W), real samples in [0, 1], sides multiples of MULTIPLE.
-    Raises ModelError if it is more than PARITY.
+    role: the file that holds the global network. network: in eval mode. photo: (N, 3, H, W), hint: (N, 1, H, W), real
+    samples in [0, 1], sides multiples of MULTIPLE. Raises ModelError if it is more than PARITY.
     """
     x = torch.cat((photo, hint), 1)
     state = rounded(Lowest(network.network))(x)
@@ -112,14 +114,14 @@ def parity(network: LensNet, card: ModelCard, photo: Tensor, hint: Tensor) -> fl
     edges = CONTRAST * (F.avg_pool2d(coarse, 2).mean(1, keepdim=True) - 0.5)  # so that the octave's gate is open
     varied = torch.cat((edges, state[:, 1:]), 1)
     pairs = (
-        ("global", {"photo": x}, state),
+        (role, {"photo": x}, state),
         ("octave", {"photo": coarse, "state": varied}, rounded(network.octave)(coarse, varied)),
         ("finest", {"photo": coarse, "state": varied}, rounded(finest(network.octave))(coarse, varied)),
     )
     largest = 0.0
-    for role, inputs, expected in pairs:
-        session = onnxruntime.InferenceSession(str(card.path(role)), providers=["CPUExecutionProvider"])
-        feeds = {name: value.contiguous().numpy() for name, value in inputs.items()}
+    for name, inputs, expected in pairs:
+        session = onnxruntime.InferenceSession(str(card.path(name)), providers=["CPUExecutionProvider"])
+        feeds = {key: value.contiguous().numpy() for key, value in inputs.items()}
         computed = torch.from_numpy(session.run(None, feeds)[0])
         largest = max(largest, float((torch.sigmoid(computed[:, :2]) - torch.sigmoid(expected[:, :2])).abs().max()))
     if largest > PARITY:
@@ -138,23 +140,31 @@ TENSORS = {
         "state": "in, (N, 8, H, W) float32: the state of the octave below",
         "refined": "out, (N, 8, 2H, 2W) float32: the state at twice its size; alpha counts, defocus stays level 3's",
     },
+    "pointed": "as global, where there is one; asked instead of it when somebody points",
     "finest": {"photo": "as octave's", "state": "as octave's", "alpha": "out, (N, 1, 2H, 2W) float32: logit of alpha alone"},
 }
 
 
-def export_model(network: LensNet, folder: Path, about: dict[str, Any], long_side: int = LONG_SIDE) -> ModelCard:
-    """Write global.onnx, octave.onnx, finest.onnx and card.json into `folder`; returns the card as it was read back."""
+def export_model(
+    network: LensNet, folder: Path, about: dict[str, Any], long_side: int = LONG_SIDE, base: ModelCard | None = None
+) -> ModelCard:
+    """Write global.onnx, octave.onnx, finest.onnx and card.json into `folder`; returns the card as it was read back.
+
+    base: a model whose network for what is pointed at, if it has one, goes into this one too.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     network = copy.deepcopy(network).eval()
     network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
-    photo = torch.rand(1, 4, EXAMPLE_PX, EXAMPLE_PX)
-    write_onnx(Lowest(network.network), {"photo": photo}, "state", folder / "global.onnx")
-    octave = {"photo": photo[:, :3], "state": torch.rand(1, STATE, EXAMPLE_PX // 2, EXAMPLE_PX // 2)}
+    write_global(network, folder / "global.onnx")
+    octave = {"photo": example()[:, :3], "state": torch.rand(1, STATE, EXAMPLE_PX // 2, EXAMPLE_PX // 2)}
     write_onnx(network.octave, octave, "refined", folder / "octave.onnx")
     write_onnx(finest(network.octave), octave, "alpha", folder / "finest.onnx")
     files = {role: f"{role}.onnx" for role in ROLES}
-    sizes = {role: (folder / name).stat().st_size for role, name in files.items()}
-    ModelCard(
+    about = {"tensors": TENSORS, **about}
+    if base is not None and POINTED in base.files:
+        files[POINTED] = carried(base, POINTED, folder)
+        about[POINTED] = base.about.get(POINTED, {})
+    card = ModelCard(
         folder=folder,
         kind="lens",
         files=files,
@@ -168,6 +178,46 @@ def export_model(network: LensNet, folder: Path, about: dict[str, Any], long_sid
         gate_from=GATE_FROM,
         sure=SURE,
         opset=OPSET,
-        about={"tensors": TENSORS, "bytes": sizes, **about},
-    ).save()
-    return find_model(folder)
+        about=about,
+    )
+    return saved(card)
+
+
+def export_pointed(network: LensNet, folder: Path, about: dict[str, Any], base: ModelCard) -> ModelCard:
+    """Write the model `base` into `folder` with this global network as the one that is asked when somebody points.
+
+    about: of that network; it stands in the card by the name of its role.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    files = {role: carried(base, role, folder) for role in ROLES}
+    files[POINTED] = f"{POINTED}.onnx"
+    network = copy.deepcopy(network).eval()
+    network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+    write_global(network, folder / files[POINTED])
+    about = {**base.about, "tensors": TENSORS, POINTED: about}
+    return saved(dataclasses.replace(base, folder=folder, files=files, about=about))
+
+
+def example() -> Tensor:
+    """A picture with a hint, for the exporter to look at."""
+    return torch.rand(1, 4, EXAMPLE_PX, EXAMPLE_PX)
+
+
+def write_global(network: LensNet, path: Path) -> None:
+    """Export the global network."""
+    write_onnx(Lowest(network.network), {"photo": example()}, "state", path)
+
+
+def carried(base: ModelCard, role: str, folder: Path) -> str:
+    """Copy a role's file into `folder`, unless it lies there; returns its name."""
+    there = folder / base.files[role]
+    if not there.exists() or not there.samefile(base.path(role)):
+        shutil.copyfile(base.path(role), there)
+    return there.name
+
+
+def saved(card: ModelCard) -> ModelCard:
+    """Write the card with the sizes of its files; returns it as it was read back."""
+    sizes = {role: card.path(role).stat().st_size for role in card.files}
+    dataclasses.replace(card, about={**card.about, "bytes": sizes}).save()
+    return find_model(card.folder)

@@ -24,7 +24,11 @@ WEIGHT_DECAY = 0.02
 
 @dataclass(frozen=True, kw_only=True)
 class TrainOptions:
-    """steps: of the whole schedule. rate: peak learning rate. workers: processes that make samples."""
+    """steps: of the whole schedule. rate: peak learning rate. workers: processes that make samples.
+
+    pointed: the global network is one that is always pointed at something, and shares the octaves of another one: these
+    stay as they are.
+    """
 
     steps: int = 20_000
     rate: float = 1.5e-3
@@ -33,6 +37,7 @@ class TrainOptions:
     threads: int = 0
     network: NetworkOptions = field(default_factory=NetworkOptions)
     stages: tuple[Stage, ...] = STAGES
+    pointed: bool = False
 
 
 @dataclass(frozen=True)
@@ -67,6 +72,7 @@ class State:
         self.network = LensNet(options.network)
         self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average = copy.deepcopy(self.network).requires_grad_(False).eval()
+        self.network.octave.requires_grad_(not options.pointed)
         # batch norm's scales and all biases are not decayed
         decayed = [p for p in self.network.parameters() if p.ndim > 1]
         others = [p for p in self.network.parameters() if p.ndim <= 1]
@@ -190,6 +196,7 @@ def train(state: State, make: Maker) -> Iterator[Record]:
         for group in state.optimiser.param_groups:
             group["lr"] = rate
         state.network.train()
+        state.network.octave.train(not options.pointed)
         with torch.autocast("cpu", torch.bfloat16):
             loss = loss_of(state.network, batch, stage)
         state.optimiser.zero_grad(set_to_none=True)

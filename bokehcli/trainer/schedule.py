@@ -49,6 +49,14 @@ WARM_STAGES = (
     Stage(until=0.72, lowest=3, size=384, batch=8),
     replace(OCTAVES, rate=3.0, finer=replace(FINER, rate=3.0)),
 )
+# Going on from a trained model, on what is pointed at alone. Small objects need pixels, so the sizes grow to full. The
+# octaves stay as they are; at the end the hidden channels learn to serve them.
+POINTED_STAGES = (
+    Stage(until=0.43, lowest=3, size=256, batch=16),
+    Stage(until=0.67, lowest=3, size=384, batch=8),
+    Stage(until=0.95, lowest=3, size=512, batch=6),
+    OCTAVES,
+)
 # For trying things out: everything happens, at sizes that take seconds.
 TINY_STAGES = (
     Stage(until=0.10, lowest=7, size=64, batch=8),

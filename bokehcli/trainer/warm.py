@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from bokehcli.errors import ModelError
-from bokehcli.model import ModelCard
+from bokehcli.model import POINTED, ModelCard
 from bokehcli.trainer.data import Maker
 from bokehcli.trainer.fine import halved, octave_states
 from bokehcli.trainer.loop import Batch, collate, overview_of
@@ -17,27 +17,33 @@ from bokehcli.trainer.weights import stored_weights
 CALIBRATION_BATCHES, CALIBRATION_BATCH, CALIBRATION_PX = 8, 16, 256
 
 
-def network_options(card: ModelCard) -> NetworkOptions:
-    """The network's options as the exporter wrote them into the card."""
+def role_of(card: ModelCard, pointed: bool) -> str:
+    """Which of the card's files has the global network to go on from."""
+    return POINTED if pointed and POINTED in card.files else "global"
+
+
+def network_options(card: ModelCard, pointed: bool = False) -> NetworkOptions:
+    """The network's options as the exporter wrote them into the card. pointed: of the one for what is pointed at."""
+    about = card.about.get(POINTED, {}) if role_of(card, pointed) == POINTED else card.about
     try:
-        return NetworkOptions.restored(card.about["network"])
+        return NetworkOptions.restored(about["network"])
     except (KeyError, TypeError, AttributeError) as error:
         raise ModelError(f"{card.folder}: the card does not say which network this is") from error
 
 
-def exported_weights(card: ModelCard) -> dict[str, Tensor]:
-    """All weights by their names in LensNet, float32."""
+def exported_weights(card: ModelCard, pointed: bool = False) -> dict[str, Tensor]:
+    """All weights by their names in LensNet, float32. pointed: the global network is the one for what is pointed at."""
     octave = {f"octave.{name}": weight for name, weight in stored_weights(card.path("octave")).items()}
-    return stored_weights(card.path("global")) | octave
+    return stored_weights(card.path(role_of(card, pointed))) | octave
 
 
-def blended_weights(card: ModelCard, other: ModelCard, share: float) -> dict[str, Tensor]:
+def blended_weights(card: ModelCard, other: ModelCard, share: float, pointed: bool = False) -> dict[str, Tensor]:
     """The mean of two models' weights; `share` is that of the other one, which was trained on from the first.
 
     The mean of a network's weights before and after it learned something more is often better than both (Wortsman et al.,
     "Robust fine-tuning of zero-shot models", CVPR 2022, arXiv 2109.01903). Raises ModelError if the two are not alike.
     """
-    first, second = exported_weights(card), exported_weights(other)
+    first, second = exported_weights(card, pointed), exported_weights(other, pointed)
     if {name: weight.shape for name, weight in first.items()} != {name: weight.shape for name, weight in second.items()}:
         raise ModelError(f"{other.folder}: not the same network as {card.folder}, so there is no mean of the two")
     return {name: torch.lerp(weight, second[name], share) for name, weight in first.items()}
@@ -75,17 +81,18 @@ def load_exported(
     seed: int = 0,
     options: NetworkOptions | None = None,
     blend: tuple[ModelCard, float] | None = None,
+    pointed: bool = False,
 ) -> LensNet:
     """The network of a model that `export_model` wrote, ready to be trained on.
 
     Folding lost the statistics of batch norm. They are measured again on samples, and its scale and shift set so that
     the network computes what it did. options: a network with more blocks than the exported one; new blocks and pointings
     start by adding nothing (zero scale, as in Goyal et al. 2017). blend: another model and its share, see
-    `blended_weights`. Raises ModelError if the files do not hold this network's
-    weights.
+    `blended_weights`. pointed: the global network is the one for what is pointed at, or, where the model has none, its only
+    one. Raises ModelError if the files do not hold this network's weights.
     """
-    network = LensNet(options or network_options(card)).eval()
-    weights = exported_weights(card) if blend is None else blended_weights(card, *blend)
+    network = LensNet(options or network_options(card, pointed)).eval()
+    weights = exported_weights(card, pointed) if blend is None else blended_weights(card, *blend, pointed)
     added = added_modules(network, weights)
     for name in added:
         block = network.get_submodule(name)
