@@ -1,6 +1,7 @@
 """The training loop: yields a record after each step; logging and saving belong to the caller."""
 
 import copy
+import os
 import signal
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -20,6 +21,7 @@ from bokehcli.trainer.schedule import STAGES, Stage, learning_rate, stage_at
 AVERAGE_DECAY = 0.999
 CLIP_NORM = 1.0
 WEIGHT_DECAY = 0.02
+WORKER_NICE = 15  # added to the niceness of the processes that make samples
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -173,7 +175,13 @@ def loss_of(network: LensNet, batch: Batch, stage: Stage) -> Tensor:
 
 
 def start_worker(_: int) -> None:
-    """A worker leaves Ctrl-C to the process that writes the checkpoint."""
+    """A worker leaves Ctrl-C to the process that writes the checkpoint, and the cores to that process's arithmetic.
+
+    All threads of a layer wait for the slowest, so that a worker which takes one of two cores for a while stops both:
+    with one that stands back, two cores trained on 22 instead of 17 pictures a second.
+    """
+    if hasattr(os, "nice"):
+        os.nice(WORKER_NICE)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
