@@ -496,6 +496,30 @@ def test_weights_come_back_from_the_files_as_they_were_stored(tmp_path: Path) ->
     assert parity(network, card, *batch) < 1e-4  # torch with weights as stored against ONNX Runtime
 
 
+def test_a_file_in_half_precision_is_carried_over_in_eight_bits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import onnx
+
+    from bokehcli.trainer import export, weights
+
+    wide = dataclasses.replace(TINY, widths=(8, 12, 16, 24, 96))
+    network, about = State(options(network=wide)).average, {"network": dataclasses.asdict(wide)}
+    new = export_model(network, tmp_path / "new", about)
+    with monkeypatch.context() as patch:
+        patch.setattr(weights, "EIGHT_BITS_FROM", 10**9)
+        old = export_model(network, tmp_path / "old", about)
+    assert old.path("global").stat().st_size > new.path("global").stat().st_size
+    files = [export_pointed(network, tmp_path / f"{n}", about, base).path("global") for n, base in enumerate((old, new))]
+    assert files[1].read_bytes() == new.path("global").read_bytes()
+    mine, theirs = (stored_weights(path) for path in (files[0], new.path("global")))
+    for name, weight in theirs.items():
+        step = weight.abs().max() / 127
+        # in between it was rounded to half precision, by 2^-12 of 127 steps: one code further, and as much of the scale
+        assert (mine[name] - weight).abs().max() <= 1.07 * step, name
+    nodes = [[(node.op_type, *node.output) for node in onnx.load(str(path)).graph.node] for path in (files[0], files[1])]
+    assert nodes[0] == nodes[1]
+    assert export.is_compact(onnx.load(str(files[0])))
+
+
 def names_in(card: ModelCard) -> list[str]:
     import onnx
 

@@ -30,7 +30,7 @@ from bokehcli.trainer.network import (
     LensNet,
     finest,
 )
-from bokehcli.trainer.weights import as_stored, compact
+from bokehcli.trainer.weights import as_stored, compact, expanded, is_compact
 
 OPSET = 18
 LONG_SIDE = 512
@@ -209,10 +209,13 @@ def write_global(network: LensNet, path: Path) -> None:
 
 
 def carried(base: ModelCard, role: str, folder: Path) -> str:
-    """Copy a role's file into `folder`, unless it lies there; returns its name."""
-    there = folder / base.files[role]
-    if not there.exists() or not there.samefile(base.path(role)):
-        shutil.copyfile(base.path(role), there)
+    """Copy a role's file into `folder`, unless it lies there; large kernels that are not in eight bits become so."""
+    source, there = base.path(role), folder / base.files[role]
+    model = onnx.load(str(source))
+    if not is_compact(model):
+        onnx.save(compact(expanded(model)), str(there))
+    elif not there.exists() or not there.samefile(source):
+        shutil.copyfile(source, there)
     return there.name
 
 

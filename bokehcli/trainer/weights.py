@@ -43,7 +43,7 @@ def as_stored(weight: Tensor) -> Tensor:
 
 
 def compact(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Store a model's float32 weights in fewer bits, with nodes that turn them back."""
+    """The model with its float32 weights in fewer bits, and nodes that turn them back."""
     initializers, nodes = [], []
     for tensor in model.graph.initializer:
         name = tensor.name
@@ -58,22 +58,49 @@ def compact(model: onnx.ModelProto) -> onnx.ModelProto:
             half = numpy_helper.to_array(tensor).astype(np.float16)
             initializers.append(numpy_helper.from_array(half, name + HALF))
             nodes.append(helper.make_node("Cast", [name + HALF], [name], to=TensorProto.FLOAT, name=name + CAST))
-    compacted = onnx.ModelProto()
-    compacted.CopyFrom(model)
-    del compacted.graph.initializer[:], compacted.graph.node[:]
-    compacted.graph.initializer.extend(initializers)
-    compacted.graph.node.extend(nodes + list(model.graph.node))
-    return compacted
+    return rebuilt(model, initializers, nodes + list(model.graph.node))
 
 
-def stored_weights(path: Path) -> dict[str, Tensor]:
-    """All weights of a file that `compact` made, by their names in the network, float32."""
-    arrays = {tensor.name: numpy_helper.to_array(tensor) for tensor in onnx.load(str(path)).graph.initializer}
+def is_compact(model: onnx.ModelProto) -> bool:
+    """Whether no weight of the model would take fewer bits if it were stored anew."""
+    return not any(
+        tensor.data_type in (TensorProto.FLOAT, TensorProto.FLOAT16) and goes_in_eight_bits(tuple(tensor.dims))
+        for tensor in model.graph.initializer
+    )
+
+
+def expanded(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The model that `compact` was given, with the weights that it left: float32."""
+    weights = weights_of(model)
+    kept = [tensor for tensor in model.graph.initializer if not tensor.name.endswith((HALF, CODES, SCALE))]
+    kept += [numpy_helper.from_array(weight, name) for name, weight in weights.items() if name not in {t.name for t in kept}]
+    made = {*weights, *(name + CAST for name in weights)}
+    return rebuilt(model, kept, [node for node in model.graph.node if not made.intersection(node.output)])
+
+
+def rebuilt(model: onnx.ModelProto, initializers: list[onnx.TensorProto], nodes: list[onnx.NodeProto]) -> onnx.ModelProto:
+    """The model with other initializers and nodes."""
+    result = onnx.ModelProto()
+    result.CopyFrom(model)
+    del result.graph.initializer[:], result.graph.node[:]
+    result.graph.initializer.extend(initializers)
+    result.graph.node.extend(nodes)
+    return result
+
+
+def weights_of(model: onnx.ModelProto) -> dict[str, Float]:
+    """All initializers by their names in the network, float32."""
+    arrays = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
     weights = {}
     for stored, array in arrays.items():
         if stored.endswith(CODES):
             name = stored.removesuffix(CODES)
-            weights[name] = torch.from_numpy(array.astype(np.float32) * arrays[name + SCALE])
+            weights[name] = array.astype(np.float32) * arrays[name + SCALE]
         elif not stored.endswith(SCALE):
-            weights[stored.removesuffix(HALF)] = torch.from_numpy(array.astype(np.float32))
+            weights[stored.removesuffix(HALF)] = array.astype(np.float32)
     return weights
+
+
+def stored_weights(path: Path) -> dict[str, Tensor]:
+    """All weights of a model's file, by their names in the network, float32."""
+    return {name: torch.from_numpy(weight) for name, weight in weights_of(onnx.load(str(path))).items()}
