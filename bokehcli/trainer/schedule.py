@@ -53,7 +53,7 @@ WARM_STAGES = (
 # octaves stay as they are; at the end the hidden channels learn to serve them.
 POINTED_STAGES = (
     Stage(until=0.43, lowest=3, size=256, batch=16),
-    Stage(until=0.67, lowest=3, size=384, batch=8),
+    Stage(until=0.78, lowest=3, size=384, batch=8),
     Stage(until=0.95, lowest=3, size=512, batch=6),
     OCTAVES,
 )
