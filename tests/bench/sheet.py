@@ -1,6 +1,7 @@
 """Contact sheet of what a model does to photos: a row each of before | after | alpha | defocus.
 
     python -m tests.bench.sheet OUT.jpg PHOTO... [--model DIR] [--strength S] [--count N] [--seed N] [--crops]
+        [--focus X,Y]
 
 A PHOTO is a file, a folder of files, or a tar shard with members NAME.photo.EXT. With --crops each row goes on with
 pieces at their own size, before and after: where the subject's edge is, and the brightest light out of focus.
@@ -90,10 +91,17 @@ def crop(image: Image, place: tuple[int, int]) -> Image:
     return centred(image[top : top + CROP_PX, left : left + CROP_PX], CELL_PX)
 
 
-def row_of(name: str, data: bytes, network: Network, options: LensOptions, crops: bool) -> Image:
+def row_of(
+    name: str,
+    data: bytes,
+    network: Network,
+    options: LensOptions,
+    crops: bool,
+    focus: tuple[float, float] | None = None,
+) -> Image:
     """One row of the sheet, with the photo's name and the share of it in focus."""
     before = to_8_bits(decode_photo(data, name, DecodeOptions()).image)
-    maps = network.predict(before)
+    maps = network.predict(before, focus)
     after = render(before, maps.alpha, maps.defocus, options)
     cells = [fitted(picture) for picture in (before, after, maps.alpha, resize(maps.defocus, before.shape[:2]))]
     if crops:
@@ -114,6 +122,12 @@ def write_sheet(out: Path, rows: list[Image]) -> None:
     cv2.imwrite(str(out), np.vstack(rows)[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, 90])
 
 
+def point(text: str) -> tuple[float, float]:
+    """'0.3,0.6' as shares of width and height. Raises ValueError, which argparse reports."""
+    x, y = (float(part) for part in text.split(","))
+    return x, y
+
+
 def main() -> None:
     """Write the sheet."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -125,6 +139,7 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=0, help="at most so many photos; 0 is all")
     parser.add_argument("--seed", type=int, default=None, help="choose them by chance, the same for the same number")
     parser.add_argument("--crops", action="store_true")
+    parser.add_argument("--focus", type=point, default=None, metavar="X,Y", help="point at it, in all photos")
     arguments = parser.parse_args()
     found = [photo for path in arguments.photos for photo in photos_of(path)]
     if arguments.seed is not None:
@@ -135,7 +150,7 @@ def main() -> None:
     rows = []
     for name, read in found:
         try:
-            rows.append(row_of(name, read(), network, options, arguments.crops))
+            rows.append(row_of(name, read(), network, options, arguments.crops, arguments.focus))
         except BokehError as error:
             print(error)
     if not rows:
