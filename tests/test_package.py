@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from bokehcli import __version__
-from bokehcli.model import CARD, ROLES
+from bokehcli.model import CARD, POINTED, ROLES
 
 REPOSITORY = Path(__file__).parent.parent
 
@@ -31,7 +31,7 @@ def unpacked(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_wheel_holds_the_package_its_model_and_nothing_else(unpacked: Path) -> None:
     assert {path.name.split("-")[0] for path in unpacked.iterdir()} == {"bokehcli"}
     models = {path.name for path in (unpacked / "bokehcli" / "models").iterdir()}
-    assert models == {CARD, "README.md", *(f"{role}.onnx" for role in ROLES)}
+    assert models == {CARD, "README.md", *(f"{role}.onnx" for role in (*ROLES, POINTED))}
     assert (unpacked / "bokehcli" / "py.typed").exists()
     (entry_points,) = unpacked.glob("*.dist-info/entry_points.txt")
     assert "bokeh = bokehcli.cli:main" in entry_points.read_text()
