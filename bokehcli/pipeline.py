@@ -22,6 +22,7 @@ from bokehcli.options import Existing, RunOptions
 from bokehcli.outcome import Outcome, Status
 from bokehcli.photo import Photo
 from bokehcli.pixels import from_unit, resize
+from bokehcli.resources import keep_freed_memory
 from bokehcli.storage import read_bytes, write_atomic
 
 Image = NDArray[Any]
@@ -114,4 +115,5 @@ def open_renderer(options: RunOptions) -> Renderer:
         cv2.setNumThreads(options.infer.threads)
     if not options.needs_maps:
         return Renderer(options, None)
+    keep_freed_memory()
     return Renderer(options, open_network(find_model(options.infer.model), options.infer))

@@ -23,7 +23,7 @@ from bokehcli.options import Device, RunOptions
 from bokehcli.outcome import Outcome, Status
 from bokehcli.resources import available_bytes, usable_cores
 
-WORKER_BYTES = 1 << 30  # of memory, taken for each: the peak of one was 399 MiB at 12 megapixels, 1256 at 108
+WORKER_BYTES = 1 << 30  # of memory, taken for each: the peak of one was 394 MiB at 12 megapixels, 1371 at 108
 MOST_WORKERS = 60  # Windows waits for 63 handles at once; each worker is one, the wake-up another
 GRACE_S = 5.0  # to leave after SIGTERM: Python looks at signals between two calls of a library
 

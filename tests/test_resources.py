@@ -1,12 +1,16 @@
 """Cores and memory, from files as Linux has them."""
 
+import ctypes
 import os
+import platform
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from bokehcli import resources
-from bokehcli.resources import available_bytes, usable_cores
+from bokehcli.resources import available_bytes, keep_freed_memory, usable_cores
 
 
 @pytest.fixture
@@ -59,3 +63,40 @@ def test_version_1_has_a_tree_for_each_controller(system: Path) -> None:
     assert usable_cores() == 1  # half a core is one all the same
     write(system / "cgroup" / "cpu,cpuacct" / "cpu.cfs_quota_us", "-1\n")
     assert usable_cores() == 8
+
+
+FREED = """
+import ctypes, resource, sys
+from bokehcli.resources import keep_freed_memory
+if sys.argv[1] == "keep":
+    assert keep_freed_memory()
+library = ctypes.CDLL(None)
+library.malloc.restype, library.free.argtypes = ctypes.c_void_p, [ctypes.c_void_p]
+def use():
+    places = [library.malloc(20 << 20) for _ in range(4)]
+    for place in places:
+        ctypes.memset(place, 1, 20 << 20)
+    for place in places:
+        library.free(place)
+use()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(10):
+    use()
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the setting is glibc's")
+def test_freed_memory_is_used_again_without_page_faults() -> None:
+    def faults(word: str) -> int:
+        done = subprocess.run([sys.executable, "-c", FREED, word], capture_output=True, text=True, check=True)
+        return int(done.stdout)
+
+    pages = 10 * (80 << 20) // os.sysconf("SC_PAGESIZE")
+    assert faults("keep") < 0.01 * pages
+    assert faults("as it is") > 0.5 * pages
+
+
+def test_another_c_library_is_left_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ctypes, "CDLL", lambda _: object())
+    assert not keep_freed_memory()
