@@ -150,11 +150,11 @@ def export_model(
 ) -> ModelCard:
     """Write global.onnx, octave.onnx, finest.onnx and card.json into `folder`; returns the card as it was read back.
 
-    base: a model whose network for what is pointed at, if it has one, goes into this one too.
+    base: a model whose network for what is pointed at, if it has one, goes into this one too; its hidden channels were
+    made for the octaves of `base`.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    network = copy.deepcopy(network).eval()
-    network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+    network = exportable(network)
     write_global(network, folder / "global.onnx")
     octave = {"photo": example()[:, :3], "state": torch.rand(1, STATE, EXAMPLE_PX // 2, EXAMPLE_PX // 2)}
     write_onnx(network.octave, octave, "refined", folder / "octave.onnx")
@@ -191,11 +191,16 @@ def export_pointed(network: LensNet, folder: Path, about: dict[str, Any], base: 
     folder.mkdir(parents=True, exist_ok=True)
     files = {role: carried(base, role, folder) for role in ROLES}
     files[POINTED] = f"{POINTED}.onnx"
-    network = copy.deepcopy(network).eval()
-    network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+    network = exportable(network)
     write_global(network, folder / files[POINTED])
     about = {**base.about, "tensors": TENSORS, POINTED: about}
     return saved(dataclasses.replace(base, folder=folder, files=files, about=about))
+
+
+def exportable(network: LensNet) -> LensNet:
+    """A copy in eval mode, its weights laid out as the exporter takes them."""
+    network = copy.deepcopy(network).eval()
+    return network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload, no-any-return]
 
 
 def example() -> Tensor:

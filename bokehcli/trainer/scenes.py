@@ -45,7 +45,7 @@ class Pairing:
 
 COMPARED = Pairing()
 MIXED = Pairing(near_hinted=0.8, touching=0.5)
-POINTED = Pairing(focus_far=0.55, near_hinted=1.0, touching=0.6, own=0.25, turned=0.4)
+ALWAYS_POINTED = Pairing(focus_far=0.55, near_hinted=1.0, touching=0.6, own=0.25, turned=0.4)
 
 
 def warp(image: Image, matrix: Float, size: int, border: int) -> Image:
@@ -261,7 +261,7 @@ def make_sample(library: Library, seed: int, number: int, size: int, fine: bool 
     chance = rng.random()
     two_objects = POINTED_TWO_OBJECTS if pointed else TWO_OBJECTS
     if chance < two_objects:
-        sample = composite(rng, library, pool, size, 2, POINTED if pointed else MIXED)
+        sample = composite(rng, library, pool, size, 2, ALWAYS_POINTED if pointed else MIXED)
     elif chance < two_objects + ONE_OBJECT and not pointed:
         sample = composite(rng, library, pool, size, 1)
     else:
