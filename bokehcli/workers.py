@@ -189,15 +189,18 @@ def serve(pipe: Connection, options: RunOptions, opening: Opening) -> None:
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal interrupts every process of the group at once
     signal.signal(signal.SIGTERM, _leave)
-    with suppress(EOFError, BrokenPipeError, ConnectionResetError):
-        try:
-            renderer = opening(options)
-        except BokehError as error:
-            pipe.send(error)
-            return
+    try:
+        renderer = opening(options)
         pipe.send(None)
         while True:
             pipe.send(renderer.render_photo(pipe.recv()))
+    except BokehError as error:
+        with suppress(OSError):
+            pipe.send(error)
+    except (EOFError, BrokenPipeError, ConnectionResetError):
+        pass
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it leaves anyway, and what runs at exit is not to be interrupted
 
 
 def stop(workers: Sequence[Worker]) -> None:
@@ -221,6 +224,7 @@ def cause_of_death(status: int | None) -> str:
 
 
 def _leave(number: int, _: FrameType | None) -> None:
+    signal.signal(number, signal.SIG_IGN)
     sys.exit(128 + number)
 
 

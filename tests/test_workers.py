@@ -3,6 +3,7 @@
 The processes and pipes are real. What renders in them is a stand-in, which a spawned process imports from here.
 """
 
+import atexit
 import multiprocessing
 import os
 import signal
@@ -53,6 +54,12 @@ def open_stand(options: RunOptions) -> Stand:
 
 def open_nothing(options: RunOptions) -> Stand:
     raise ModelError("the model is not here")
+
+
+def open_nothing_and_end_late(options: RunOptions) -> Stand:
+    """SIGTERM, by which the pool ends what has a photo in hand, finds the process among its exit handlers."""
+    atexit.register(os.kill, os.getpid(), signal.SIGTERM)
+    return open_nothing(options)
 
 
 def die_opening(options: RunOptions) -> Stand:
@@ -189,7 +196,7 @@ def test_a_command_line_goes_on_after_a_death(tmp_path: Path, capfd: pytest.Capt
     assert captured.err == f"bokeh: {tmp_path / 'kill.jpg'}: the process that rendered it died (signal 9)\n"
 
 
-@pytest.mark.parametrize("opening", [open_nothing, die_opening])
+@pytest.mark.parametrize("opening", [open_nothing, open_nothing_and_end_late, die_opening])
 def test_a_command_line_whose_workers_cannot_start_is_status_2(
     tmp_path: Path, stand: Callable[[object], None], capfd: pytest.CaptureFixture[str], opening: object
 ) -> None:
