@@ -21,6 +21,7 @@ from bokehcli.opencv import cv2
 from bokehcli.options import LensOptions
 from bokehcli.pixels import neighbours, round_up
 from bokehcli.tiling import Box, boxes_of, grow, parts_of, shrink
+from bokehcli.tone import SRGB, Curves
 
 Image = NDArray[Any]
 Float = NDArray[np.float32]
@@ -33,10 +34,12 @@ CAT_EYE_CELLS = 8  # along the long side; the aperture's shape is interpolated b
 CAT_EYE_CUT = 1.0  # how far, in radii, the second disc has moved at the picture's corner with cat-eye 1
 
 
-def render(image: Image, alpha: NDArray[np.uint8], defocus: Float, options: LensOptions) -> Image:
+def render(
+    image: Image, alpha: NDArray[np.uint8], defocus: Float, options: LensOptions, curves: Curves = SRGB
+) -> Image:
     """Render everything that is not in focus.
 
-    image: (H, W, 3) uint8 or uint16, sRGB-encoded RGB. alpha: (H, W) uint8, share of the pixel that is in focus, 255 for
+    image: (H, W, 3) uint8 or uint16 RGB, encoded by `curves`. alpha: (H, W) uint8, share of the pixel that is in focus, 255 for
     all of it. defocus: (h, w) float32, [0, 1], of any size up to (H, W): circle of confusion of the rest relative to the
     largest one, brought to the photo's size bilinearly. Returns an image of the photo's shape and type. Where alpha is 255
     its pixels are the photo's own. Energy is conserved: a flat picture stays flat. Runs on cv2.getNumThreads() threads.
@@ -44,7 +47,7 @@ def render(image: Image, alpha: NDArray[np.uint8], defocus: Float, options: Lens
     rendered = image.copy()
     if optics.radius_px(options.strength, (image.shape[0], image.shape[1])) <= 0.0:
         return rendered
-    lens = Lens(image, alpha, defocus, options)
+    lens = Lens(image, alpha, defocus, options, curves)
 
     def render_tile(tile: Box) -> None:
         for block in lens.blocks_of(tile):
@@ -69,11 +72,13 @@ class Block:
 class Lens:
     """One photo seen out of focus, a block at a time."""
 
-    def __init__(self, image: Image, alpha: NDArray[np.uint8], defocus: Float, options: LensOptions) -> None:
+    def __init__(
+        self, image: Image, alpha: NDArray[np.uint8], defocus: Float, options: LensOptions, curves: Curves = SRGB
+    ) -> None:
         self.options = options
         self.alpha = alpha
         self.defocus = defocus
-        self.scene = Scene(image, alpha, optics.highlight_gain(options.highlights))
+        self.scene = Scene(image, alpha, optics.highlight_gain(options.highlights), curves)
         self.largest_px = optics.radius_px(options.strength, self.scene.size)
         self.radii_px = optics.octave_radii_px(self.largest_px)
         cell_px = round_up(-(-max(alpha.shape) // CAT_EYE_CELLS), 8)
@@ -176,7 +181,7 @@ def paint(rendered: Image, lens: Lens, block: Block) -> None:
     # one pixel more on each side, for the interpolation between reduced pixels
     outer = inner if block.reduction == 1 else grow(inner, 1)
     light = lens.background_of(block, outer)
-    background, known = develop(light, lens.scene.gain), None
+    background, known = develop(light, lens.scene), None
     if light[3].min() < optics.FADE_WEIGHT:
         known = light[3] * np.float32(1.0 / optics.FADE_WEIGHT)
     if block.reduction > 1:
@@ -188,9 +193,9 @@ def paint(rendered: Image, lens: Lens, block: Block) -> None:
         compose(photo[rows], alpha[rows], background[rows], None if known is None else known[rows])
 
 
-def develop(light: Float, gain: float) -> NDArray[np.uint16]:
+def develop(light: Float, scene: Scene) -> NDArray[np.uint16]:
     """(4, h, w) light -> (h, w, 3) background, encoded in CODES steps."""
-    return encode_light(compress(light[:3] / np.maximum(light[3], optics.MIN_WEIGHT), gain))
+    return encode_light(compress(light[:3] / np.maximum(light[3], optics.MIN_WEIGHT), scene.gain), scene.codes)
 
 
 def compose(photo: Image, alpha: NDArray[np.uint8], background: NDArray[np.uint16], known: Float | None) -> None:

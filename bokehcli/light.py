@@ -3,7 +3,7 @@
 Light is planar, (4, h, w) float32: red, green, blue and the weight. What lies beyond the border has no weight.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from bokehcli import optics
 from bokehcli.opencv import cv2
-from bokehcli.pixels import linear_to_srgb, srgb_to_linear
+from bokehcli.pixels import linear_to_srgb
 from bokehcli.tiling import Box, boxes_of, clip
+from bokehcli.tone import SRGB, Curve, Curves, Srgb, encoded_table
 
 Image = NDArray[Any]
 Float = NDArray[np.float32]
@@ -23,15 +24,17 @@ CODES = 65_536  # of the encoded background, whatever the photo's type
 
 
 class Scene:
-    """The light of one photo. alpha: (H, W) uint8, 255 in focus. gain: see optics.highlight_gain."""
+    """The light of one photo. alpha: (H, W) uint8, 255 in focus. gain: see optics.highlight_gain. curves: of its values."""
 
-    def __init__(self, image: Image, alpha: Image, gain: float) -> None:
+    def __init__(self, image: Image, alpha: Image, gain: float, curves: Curves = SRGB) -> None:
         self.image = image
         self.alpha = alpha
         self.gain = gain
-        self.linear = linear_table(image.dtype.name)
-        self.lift = expansion_table(image.dtype.name, gain)
-        self.knee = int(np.searchsorted(self.linear, optics.HIGHLIGHT_KNEE, side="right"))
+        # one for all channels, or one for each
+        self.linear = [linear_table(image.dtype.name, curve) for curve in (curves if len(set(curves)) > 1 else curves[:1])]
+        self.codes = [encoding_table(curve) for curve in curves]
+        self.lift = expansion_table(image.dtype.name, gain, curves[0]) if len(self.linear) == 1 else None
+        self.knee = min(int(np.searchsorted(table, optics.HIGHLIGHT_KNEE, side="right")) for table in self.linear)
         self.smallest: Float | None = None
 
     @property
@@ -91,17 +94,24 @@ class Scene:
             return np.zeros((*weight.shape, 3), np.float32), weight
         image = self.image[box.slices]
         factor = None if weight.min() == 1.0 else weight
+        light = looked_up(image, *self.linear)
         if self.gain > 0.0 and image.max() >= self.knee:
-            lift = looked_up(largest_channel(image), self.lift)
+            if self.lift is None:
+                lift = expansion(largest_channel(light), self.gain)
+            else:
+                lift = looked_up(largest_channel(image), self.lift)
             factor = lift if factor is None else factor * lift
-        light = looked_up(image, self.linear)
         if factor is not None:
             cv2.multiply(light, cv2.merge([factor] * 3), dst=light)
         return light, weight
 
 
-def looked_up(image: Image, table: Float) -> Float:
-    """The table's entry of every value of an integer picture."""
+def looked_up(image: Image, table: Float, *others: Float) -> Float:
+    """The table's entry of every value of an integer picture; of several tables, each channel's own."""
+    if others:
+        channels = (looked_up(channel, own) for channel, own in zip(cv2.split(image), (table, *others), strict=True))
+        merged: Float = cv2.merge(list(channels))
+        return merged
     values: Float = cv2.LUT(image, table) if image.dtype == np.uint8 else table[image]
     return values
 
@@ -120,25 +130,27 @@ def source_table() -> Float:
     return source
 
 
-@lru_cache(maxsize=4)
-def linear_table(dtype: str) -> Float:
+@lru_cache(maxsize=8)
+def linear_table(dtype: str, curve: Curve) -> Float:
     """Linear light of every value of an integer type."""
     top = np.iinfo(dtype).max
-    return srgb_to_linear(np.arange(top + 1, dtype=np.float32) / np.float32(top))
+    return curve.linear(np.arange(top + 1, dtype=np.float32) / np.float32(top))
 
 
 @lru_cache(maxsize=8)
-def expansion_table(dtype: str, gain: float) -> Float:
+def expansion_table(dtype: str, gain: float, curve: Curve) -> Float:
     """`expansion` of every value of an integer type."""
-    return expansion(linear_table(dtype), gain)
+    return expansion(linear_table(dtype, curve), gain)
 
 
-@lru_cache(maxsize=1)
-def encoding_table() -> NDArray[np.uint16]:
-    """sRGB code of the linear light (i / (CODES - 1))^2, both of CODES steps; neighbours are 1.5 codes apart at most."""
+@lru_cache(maxsize=8)
+def encoding_table(curve: Curve) -> NDArray[np.uint16]:
+    """Code of the linear light (i / (CODES - 1))^2, both of CODES steps; sRGB's neighbours are 1.5 codes apart at most."""
     roots = np.linspace(0.0, 1.0, CODES, dtype=np.float32)
-    codes: NDArray[np.uint16] = np.rint(linear_to_srgb(roots * roots) * np.float32(CODES - 1)).astype(np.uint16)
-    return codes
+    if isinstance(curve, Srgb):
+        codes: NDArray[np.uint16] = np.rint(linear_to_srgb(roots * roots) * np.float32(CODES - 1)).astype(np.uint16)
+        return codes
+    return encoded_table(curve, roots * roots, CODES)
 
 
 def expansion(level: Float, gain: float) -> Float:
@@ -157,10 +169,11 @@ def compress(colour: Float, gain: float) -> Float:
     return colour * expansion(level, -gain)
 
 
-def encode_light(colour: Float) -> NDArray[np.uint16]:
-    """(3, h, w) linear light -> (h, w, 3) sRGB-encoded, 0 to CODES - 1."""
+def encode_light(colour: Float, codes: Sequence[NDArray[np.uint16]]) -> NDArray[np.uint16]:
+    """(3, h, w) linear light -> (h, w, 3) encoded, 0 to CODES - 1. codes: `encoding_table` of each channel."""
     roots = np.sqrt(np.clip(colour, 0.0, 1.0))
     roots *= np.float32(CODES - 1)
     roots += np.float32(0.5)
-    encoded: NDArray[np.uint16] = cv2.merge(list(encoding_table()[roots.astype(np.uint16)]))
+    channels = [table[channel] for table, channel in zip(codes, roots.astype(np.uint16), strict=True)]
+    encoded: NDArray[np.uint16] = cv2.merge(channels)
     return encoded

@@ -24,6 +24,7 @@ from bokehcli.photo import Photo
 from bokehcli.pixels import from_unit, resize
 from bokehcli.resources import keep_freed_memory
 from bokehcli.storage import read_bytes, write_atomic
+from bokehcli.tone import curves_of
 
 Image = NDArray[Any]
 
@@ -49,7 +50,7 @@ class Renderer:
             photo = decode_photo(read_bytes(job.source), str(job.source), self.options.decode)
             warnings += photo.warnings
             if self.network is not None:  # the photo's own pixels and the maps are let go before the result is encoded
-                photo = replace(photo, image=self._blur(photo.image, self.network, job, warnings, written))
+                photo = replace(photo, image=self._blur(photo, self.network, job, warnings, written))
             container = self.options.encode.container or photo.container
             warnings += encoding_losses(photo, container)
             data = encode_image(
@@ -86,8 +87,9 @@ class Renderer:
             written=tuple(written),
         )
 
-    def _blur(self, image: Image, network: Network, job: Job, warnings: list[str], written: list[Path]) -> Image:
+    def _blur(self, photo: Photo, network: Network, job: Job, warnings: list[str], written: list[Path]) -> Image:
         """Predict what is in focus, write that if it is asked for, and render the rest."""
+        image = photo.image
         maps = network.predict(image, self.options.focus)
         if job.alpha is not None and job.defocus is not None:
             self._write_map(job.alpha, encode_map(maps.alpha), written)
@@ -96,7 +98,9 @@ class Renderer:
         if maps.subject_area < self.options.min_subject:
             warnings.append("no clear subject: the picture stays as it is")
             return image
-        return image if self.options.lens.strength == 0 else render(image, maps.alpha, maps.defocus, self.options.lens)
+        if self.options.lens.strength == 0:
+            return image
+        return render(image, maps.alpha, maps.defocus, self.options.lens, curves_of(photo.carried.icc))
 
     def _write_map(self, path: Path, data: bytes, written: list[Path]) -> None:
         """Write a map as the policy says; one that is there and not to be touched stays as it is."""

@@ -124,8 +124,8 @@ def test_a_flat_picture_stays_flat_where_the_map_jumps_between_blocks(near: floa
 
 
 def test_a_lens_without_normalisation_would_not_be_flat(monkeypatch: pytest.MonkeyPatch) -> None:
-    def unweighted(carried: Float, gain: float) -> Image:
-        return develop(np.concatenate((carried[:3], np.ones_like(carried[3:]))), gain)  # the weight says: all is there
+    def unweighted(carried: Float, scene: light.Scene) -> Image:
+        return develop(np.concatenate((carried[:3], np.ones_like(carried[3:]))), scene)  # the weight says: all is there
 
     develop = lens.develop
     monkeypatch.setattr(lens, "develop", unweighted)

@@ -8,7 +8,7 @@ from typing import Any, cast
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageCms
 
 from bokehcli import pipeline
 from bokehcli.discover import Job, discover
@@ -18,6 +18,7 @@ from bokehcli.options import DecodeOptions, EncodeOptions, Existing, LensOptions
 from bokehcli.outcome import Status
 from bokehcli.photo import Container
 from bokehcli.pipeline import Renderer, open_renderer
+from bokehcli.tone import SRGB, Curves, curves_of
 
 Pixels = NDArray[np.uint8]
 
@@ -44,7 +45,9 @@ class FakeNetwork:
 def negative_for_blur(monkeypatch: pytest.MonkeyPatch) -> None:
     """In place of the lens: the background as a negative, to be seen without a tolerance."""
 
-    def render(image: Pixels, alpha: NDArray[np.uint8], defocus: NDArray[np.float32], options: LensOptions) -> Pixels:
+    def render(
+        image: Pixels, alpha: NDArray[np.uint8], defocus: NDArray[np.float32], options: LensOptions, curves: Curves
+    ) -> Pixels:
         return np.where(alpha[..., None] > 127, image, np.iinfo(image.dtype).max - image).astype(image.dtype)
 
     monkeypatch.setattr(pipeline, "render", render)
@@ -90,6 +93,19 @@ def test_the_network_is_told_where_the_user_points(tmp_path: Path) -> None:
     network = FakeNetwork()
     renderer(network, focus=(0.2, 0.7)).render_photo(job)
     assert network.focus == (0.2, 0.7)
+
+
+@pytest.mark.parametrize("profiled", [False, True])
+def test_the_lens_is_told_how_the_photo_is_encoded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, profiled: bool
+) -> None:
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes() if profiled else None
+    job = job_for(saved(tmp_path / "a.png", picture(), icc_profile=profile), tmp_path / "out")
+    told: list[Curves] = []
+    monkeypatch.setattr(pipeline, "render", lambda image, *others: told.append(others[-1]) or image)
+    assert renderer().render_photo(job).status is Status.DONE
+    assert told == [curves_of(profile)]
+    assert (told == [SRGB]) is not profiled
 
 
 def test_a_photo_without_a_clear_subject_keeps_its_pixels_and_says_so(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ RANKS = {
     0: ["errors"],
     1: [
         *("photo", "options", "outcome", "resources", "model", "containers"),
-        *("opencv", "pixels", "optics", "light", "tiling", "pyramid", "subject"),
+        *("opencv", "pixels", "optics", "light", "tiling", "tone", "pyramid", "subject"),
     ],
     2: ["discover", "decode", "infer", "lens", "encode", "metadata", "storage"],
     3: ["pipeline"],
