@@ -82,6 +82,7 @@ def _decode(data: bytes, name: str, container: Container, options: DecodeOptions
         orientation=orientation,
         quality=containers.estimated_quality(data, container),
         subsampling=jpeg.subsampling(data) if container is Container.JPEG else None,
+        progressive=container is Container.JPEG and jpeg.is_progressive(data),
         carried=carried,
         warnings=(*warnings, *lost),
     )

@@ -29,13 +29,15 @@ def encode_image(
     grey: bool,
     name: str,
     subsampling: str | None = None,
+    progressive: bool = False,
 ) -> bytes:
     """Encode a picture; what a container cannot hold is reduced, and ``encoding_losses`` says so.
 
     image: (H, W, 3) uint8 or uint16, RGB. opacity: (H, W) of the same type or None; JPEG and BMP drop it. grey: write a
     single channel, the image's first, where the container has that and there is no opacity to write. quality: 1 to 100
     for JPEG and WebP; None is DEFAULT_JPEG_QUALITY for JPEG and lossless for WebP. subsampling: for JPEG, as in
-    Photo; None is 4:4:4 from quality 90 and 4:2:0 below. PNG and TIFF keep 16 bits, others get 8. Raises EncodeError.
+    Photo; None is 4:4:4 from quality 90 and 4:2:0 below. progressive: a JPEG in scans of growing detail. PNG and TIFF
+    keep 16 bits, others get 8. Raises EncodeError.
     """
     if container not in WITH_16_BITS:
         image = to_8_bits(image)
@@ -48,7 +50,7 @@ def encode_image(
         pixels = np.ascontiguousarray(image[..., 0])
     else:
         pixels = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
-    data = _encode(pixels, container, _parameters(container, quality, subsampling), name)
+    data = _encode(pixels, container, _parameters(container, quality, subsampling, progressive), name)
     if opacity is not None and container is Container.TIFF:
         return _declare_straight_opacity(data, name)
     return data
@@ -77,13 +79,15 @@ def to_8_bits(samples: NDArray[Any]) -> NDArray[np.uint8]:
     return ((samples.astype(np.uint32) + 128) // 257).astype(np.uint8)  # 65535 / 255 = 257
 
 
-def _parameters(container: Container, quality: int | None, subsampling: str | None) -> list[int]:
+def _parameters(
+    container: Container, quality: int | None, subsampling: str | None, progressive: bool
+) -> list[int]:
     if container is Container.JPEG:
         quality = quality or DEFAULT_JPEG_QUALITY
         subsampling = subsampling or ("4:4:4" if quality >= FULL_COLOUR_QUALITY else "4:2:0")
         factor = getattr(cv2, f"IMWRITE_JPEG_SAMPLING_FACTOR_{subsampling.replace(':', '')}")
         return [cv2.IMWRITE_JPEG_QUALITY, quality, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, factor,
-                cv2.IMWRITE_JPEG_OPTIMIZE, 1]  # fmt: skip
+                cv2.IMWRITE_JPEG_OPTIMIZE, 1, cv2.IMWRITE_JPEG_PROGRESSIVE, int(progressive)]  # fmt: skip
     if container is Container.WEBP and quality is None:
         # Above 100 is lossless; colours under full transparency are kept too where OpenCV can (from 5.0).
         keep = getattr(cv2, "IMWRITE_WEBP_LOSSLESS_PRESERVE_COLOR", None)

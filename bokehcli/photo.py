@@ -46,6 +46,7 @@ class Photo:
     type, or None. grey: the file had a single channel (the image holds it three times). orientation: the EXIF
     orientation that was undone, 1 to 8. quality: for JPEG and lossy WebP, 1 to 100 as estimated; None is unknown or
     lossless. subsampling: of a JPEG's colour channels, such as "4:2:0"; None is unknown or not a colour JPEG.
+    progressive: a JPEG that comes in scans of growing detail.
     """
 
     name: str
@@ -56,6 +57,7 @@ class Photo:
     orientation: int = 1
     quality: int | None = None
     subsampling: str | None = None
+    progressive: bool = False
     carried: Carried = field(default_factory=Carried)
     warnings: tuple[str, ...] = ()
 

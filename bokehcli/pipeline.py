@@ -61,6 +61,7 @@ class Renderer:
                 grey=photo.grey,
                 name=str(job.destination),
                 subsampling=photo.subsampling,
+                progressive=photo.progressive,
             )
             data, lost = attach_metadata(data, container, photo)
             warnings += lost

@@ -146,6 +146,17 @@ def test_map_is_an_8_bit_grey_png():
     assert np.array_equal(written, values)
 
 
+@pytest.mark.parametrize("progressive", [False, True])
+@pytest.mark.parametrize("grey", [False, True])
+def test_a_progressive_jpeg_stays_one(progressive, grey):
+    source = io.BytesIO()
+    Image.fromarray(smooth()[..., 0] if grey else smooth()).save(source, "JPEG", progressive=progressive)
+    photo = decode(source.getvalue())
+    assert photo.progressive is progressive
+    written = encode(photo.image, Container.JPEG, grey=grey, progressive=photo.progressive)
+    assert bool(Image.open(io.BytesIO(written)).info.get("progressive")) is progressive
+
+
 @pytest.mark.parametrize(("container", "width"), [(Container.WEBP, 17000), (Container.JPEG, 66000)])
 def test_a_picture_too_large_for_its_container_is_an_encode_error(container, width):
     with pytest.raises(EncodeError, match="photo"):

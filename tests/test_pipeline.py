@@ -108,6 +108,13 @@ def test_the_lens_is_told_how_the_photo_is_encoded(
     assert (told == [SRGB]) is not profiled
 
 
+def test_a_progressive_photo_stays_one(tmp_path: Path) -> None:
+    job = job_for(saved(tmp_path / "a.jpg", picture(), progressive=True), tmp_path / "out")
+    assert renderer().render_photo(job).status is Status.DONE
+    with Image.open(job.destination) as image:
+        assert image.info.get("progressive")
+
+
 def test_a_photo_without_a_clear_subject_keeps_its_pixels_and_says_so(tmp_path: Path) -> None:
     job = job_for(saved(tmp_path / "a.png", picture()), tmp_path / "out")
     outcome = renderer(min_subject=0.51).render_photo(job)

@@ -14,6 +14,7 @@ SOI, EOI, SOS, DQT, COM, APP0 = 0xD8, 0xD9, 0xDA, 0xDB, 0xFE, 0xE0
 APP1, APP2, APP11, APP13, APP14 = 0xE1, 0xE2, 0xEB, 0xED, 0xEE
 ALONE = {0x01, *range(0xD0, 0xDA)}  # markers without a length
 FRAMES = set(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+PROGRESSIVE = {0xC2, 0xC6, 0xCA, 0xCE}
 NOT_DECODED = {COM, *range(APP1, 0xF0)} - {APP14}  # APP14 says which colour model
 MAX_PAYLOAD = 65533  # a segment's length is 16 bits and counts its own two bytes
 
@@ -117,6 +118,11 @@ def for_decoder(data: bytes) -> bytes:
     """The same pixels, less what a decoder does not need and may complain about. Raises Malformed."""
     kept = [s for s in parse(data).segments if s.marker not in NOT_DECODED]
     return serialise(Jpeg(tuple(kept)))
+
+
+def is_progressive(data: bytes) -> bool:
+    """Whether the picture comes in scans of growing detail. Raises Malformed."""
+    return any(segment.marker in PROGRESSIVE for segment in parse(data).segments)
 
 
 def components(data: bytes) -> int:
