@@ -22,6 +22,7 @@ from bokehcli.options import (
     Existing,
     InferOptions,
     LensOptions,
+    MetadataOptions,
     RunOptions,
     strength_of_f_number,
 )
@@ -144,6 +145,22 @@ def run(
             "--dry-run", help="Print what would be written where, and write nothing.", rich_help_panel="Output"
         ),
     ] = False,
+    preserve_times: Annotated[
+        bool,
+        typer.Option(
+            "--preserve-times", help="Give results the times of their photos' files.", rich_help_panel="Metadata"
+        ),
+    ] = MetadataOptions.preserve_times,
+    strip_gps: Annotated[
+        bool,
+        typer.Option("--strip-gps", help="Leave out where photos were taken (EXIF and XMP).", rich_help_panel="Metadata"),
+    ] = MetadataOptions.strip_gps,
+    strip_metadata: Annotated[
+        bool,
+        typer.Option(
+            "--strip-metadata", help="Leave out everything but the ICC profile and the density.", rich_help_panel="Metadata"
+        ),
+    ] = MetadataOptions.strip,
     strength: Annotated[
         float | None,
         typer.Option(
@@ -256,6 +273,7 @@ def run(
         ),
         decode=DecodeOptions(max_megapixels=max_megapixels),
         encode=EncodeOptions(container=container, quality=quality),
+        metadata=MetadataOptions(strip=strip_metadata, strip_gps=strip_gps, preserve_times=preserve_times),
         infer=InferOptions(model=model, device=device, threads=threads, min_clarity=min_clarity),
         existing=Existing.OVERWRITE if overwrite else Existing.SKIP if skip_existing else Existing.REFUSE,
         save_maps=save_maps,

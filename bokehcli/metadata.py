@@ -13,8 +13,11 @@ from bokehcli import containers
 from bokehcli.containers import Malformed, ifd, jpeg, png, tiff
 from bokehcli.containers.reading import byte_order
 from bokehcli.errors import EncodeError
+from bokehcli.options import MetadataOptions
 from bokehcli.photo import Carried, Container, Photo
+from bokehcli.privacy import without_gps, without_metadata
 
+ALL_KEPT = MetadataOptions()
 # Tag -> which number of (height, width) it holds, in the first directory and in the EXIF one.
 SIZE_TAGS = {ImageIFD.ImageWidth: 1, ImageIFD.ImageLength: 0}
 EXIF_SIZE_TAGS = {ExifIFD.PixelXDimension: 1, ExifIFD.PixelYDimension: 0}
@@ -33,13 +36,20 @@ XMP_THUMBNAILS = (b"<xmp:Thumbnails", b"</xmp:Thumbnails>")
 XMP_END = b"<?xpacket end="
 
 
-def attach_metadata(data: bytes, container: Container, photo: Photo) -> tuple[bytes, tuple[str, ...]]:
-    """The encoded picture with what the photo carried, corrected for it.
+def attach_metadata(
+    data: bytes, container: Container, photo: Photo, options: MetadataOptions = ALL_KEPT
+) -> tuple[bytes, tuple[str, ...]]:
+    """The encoded picture with what the photo carried, less what is not wanted, corrected for it.
 
     data: as encoded, in ``container``. Returns the file, and a warning for each block that was left out or damaged: a
     block is never a reason to lose the picture. Raises EncodeError where ``data`` itself cannot be read.
     """
-    carried, warnings = photo.carried, []
+    carried, warnings = photo.carried, list[str]()
+    if options.strip:
+        carried = without_metadata(carried)
+    elif options.strip_gps:
+        carried, lost = without_gps(carried)
+        warnings += lost
     if container is not photo.container:
         kinds = sorted({kind for kind, _ in carried.others} - MINOR)
         carried = replace(carried, others=())

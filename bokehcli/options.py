@@ -85,6 +85,18 @@ class EncodeOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
+class MetadataOptions:
+    """strip: keep nothing but what says how the pixels are to be seen. strip_gps: leave out where the photo was taken.
+
+    preserve_times: give the result the photo's own times of access and change.
+    """
+
+    strip: bool = False
+    strip_gps: bool = False
+    preserve_times: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
 class InferOptions:
     """model: folder or card of a model, None for the bundled one. threads: of one process; 0 shares the cores out.
 
@@ -115,6 +127,7 @@ class RunOptions:
     lens: LensOptions = LensOptions()
     decode: DecodeOptions = DecodeOptions()
     encode: EncodeOptions = EncodeOptions()
+    metadata: MetadataOptions = MetadataOptions()
     infer: InferOptions = InferOptions()
     existing: Existing = Existing.REFUSE
     save_maps: bool = False

@@ -23,7 +23,7 @@ from bokehcli.outcome import Outcome, Status
 from bokehcli.photo import Photo
 from bokehcli.pixels import from_unit, resize
 from bokehcli.resources import keep_freed_memory
-from bokehcli.storage import read_bytes, write_atomic
+from bokehcli.storage import read_bytes, times_of, write_atomic
 from bokehcli.tone import curves_of
 
 Image = NDArray[Any]
@@ -47,6 +47,7 @@ class Renderer:
         written: list[Path] = []
         error = trace = None
         try:
+            times_ns = times_of(job.source) if self.options.metadata.preserve_times else None
             photo = decode_photo(read_bytes(job.source), str(job.source), self.options.decode)
             warnings += photo.warnings
             if self.network is not None:  # the photo's own pixels and the maps are let go before the result is encoded
@@ -63,9 +64,10 @@ class Renderer:
                 subsampling=photo.subsampling,
                 progressive=photo.progressive,
             )
-            data, lost = attach_metadata(data, container, photo)
+            data, lost = attach_metadata(data, container, photo, self.options.metadata)
             warnings += lost
-            write_atomic(job.destination, data, exclusive=self.options.existing is not Existing.OVERWRITE)
+            exclusive = self.options.existing is not Existing.OVERWRITE
+            write_atomic(job.destination, data, exclusive=exclusive, times_ns=times_ns)
             written.append(job.destination)
         except PhotoError as failure:
             error = str(failure)

@@ -30,10 +30,22 @@ def read_bytes(path: Path) -> bytes:
         raise ReadError(str(path), _reason(error)) from error
 
 
-def write_atomic(path: Path, data: bytes, *, exclusive: bool = False) -> None:
+def times_of(path: Path) -> tuple[int, int]:
+    """When the file was last read and changed, in nanoseconds of the epoch. Raises ReadError."""
+    try:
+        status = path.stat()
+    except OSError as error:
+        raise ReadError(str(path), _reason(error)) from error
+    return status.st_atime_ns, status.st_mtime_ns
+
+
+def write_atomic(
+    path: Path, data: bytes, *, exclusive: bool = False, times_ns: tuple[int, int] | None = None
+) -> None:
     """Write a file whole or not at all, and make its folders. The mode is what the umask leaves of rw-rw-rw-.
 
-    exclusive: refuse when something is there by the time of the rename, whoever put it there. A link at path is
+    exclusive: refuse when something is there by the time of the rename, whoever put it there. times_ns: see times_of; None
+    is now. A link at path is
     replaced, not followed. Raises WriteError; whatever is raised, no temporary file stays and an old file is whole.
     """
     # Short, so that a name of 255 bytes, the usual limit, can be written too; hidden, so that no later run takes it
@@ -43,6 +55,8 @@ def write_atomic(path: Path, data: bytes, *, exclusive: bool = False) -> None:
         _make_folder(path.parent)
         try:
             _write_through(temporary, data)
+            if times_ns is not None:
+                os.utime(temporary, ns=times_ns)
             if exclusive:
                 _rename_new(temporary, path)
             else:

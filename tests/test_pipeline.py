@@ -1,6 +1,7 @@
 """One photo through the stages: order, policy, and that nothing that goes wrong escapes as an exception."""
 
 import io
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
@@ -14,7 +15,7 @@ from bokehcli import pipeline
 from bokehcli.discover import Job, discover
 from bokehcli.errors import DeviceError, UnsupportedPhoto
 from bokehcli.infer import Maps, Network
-from bokehcli.options import DecodeOptions, EncodeOptions, Existing, LensOptions, RunOptions
+from bokehcli.options import DecodeOptions, EncodeOptions, Existing, LensOptions, MetadataOptions, RunOptions
 from bokehcli.outcome import Status
 from bokehcli.photo import Container
 from bokehcli.pipeline import Renderer, open_renderer
@@ -106,6 +107,21 @@ def test_the_lens_is_told_how_the_photo_is_encoded(
     assert renderer().render_photo(job).status is Status.DONE
     assert told == [curves_of(profile)]
     assert (told == [SRGB]) is not profiled
+
+
+@pytest.mark.parametrize("preserve", [False, True])
+def test_a_result_is_as_old_as_its_photo_on_request(tmp_path: Path, preserve: bool) -> None:
+    job = job_for(saved(tmp_path / "a.jpg", picture()), tmp_path / "out")
+    os.utime(job.source, (1_000_000_000, 900_000_000))
+    assert renderer(metadata=MetadataOptions(preserve_times=preserve)).render_photo(job).status is Status.DONE
+    assert (job.destination.stat().st_mtime == 900_000_000) is preserve
+
+
+def test_metadata_is_left_out_on_request(tmp_path: Path) -> None:
+    job = job_for(saved(tmp_path / "a.jpg", picture(), comment=b"hello"), tmp_path / "out")
+    assert renderer(metadata=MetadataOptions(strip=True)).render_photo(job).status is Status.DONE
+    with Image.open(job.destination) as image:
+        assert "comment" not in image.info
 
 
 def test_a_progressive_photo_stays_one(tmp_path: Path) -> None:

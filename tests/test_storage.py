@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from bokehcli.errors import ReadError, WriteError
-from bokehcli.storage import MAX_FILE_BYTES, read_bytes, write_atomic
+from bokehcli.storage import MAX_FILE_BYTES, read_bytes, times_of, write_atomic
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="POSIX file system")
 
@@ -20,6 +20,19 @@ def test_what_is_written_is_read_back(tmp_path: Path) -> None:
     write_atomic(path, b"\x00\xff" * 5000)
     assert read_bytes(path) == b"\x00\xff" * 5000
     assert os.listdir(path.parent) == ["a.jpg"]
+
+
+@pytest.mark.parametrize("exclusive", [False, True])
+def test_a_file_is_given_times_that_are_asked_for(tmp_path: Path, exclusive: bool) -> None:
+    source, path = tmp_path / "a.jpg", tmp_path / "b.jpg"
+    source.write_bytes(b"old")
+    os.utime(source, ns=(1_111_111_111_000_000_000, 999_999_999_000_000_000))
+    write_atomic(path, b"new", exclusive=exclusive, times_ns=times_of(source))
+    assert times_of(path) == (1_111_111_111_000_000_000, 999_999_999_000_000_000)
+    write_atomic(path, b"newer")
+    assert path.stat().st_mtime > 1_500_000_000
+    with pytest.raises(ReadError, match="No such file"):
+        times_of(tmp_path / "c.jpg")
 
 
 def test_an_existing_file_is_replaced_unless_the_write_is_exclusive(tmp_path: Path) -> None:

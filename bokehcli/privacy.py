@@ -1,0 +1,86 @@
+"""Takes out of what a photo carries what its owner does not want to give away."""
+
+import re
+from dataclasses import replace
+
+from bokehcli.containers import Malformed, ifd
+from bokehcli.containers.jpeg import EXTENDED_XMP
+from bokehcli.containers.reading import byte_order, unsigned
+from bokehcli.photo import Carried
+
+# PNG chunks that say what the colours are and how large a pixel is; a JFIF block likewise.
+OF_THE_PIXELS = ("APP0", "cHRM", "gAMA", "sRGB", "cICP", "mDCV", "mDCv", "cLLI", "cLLi", "pHYs")
+ENTRY_BYTES = 12
+EXTENDED_HEAD = 32 + 4 + 4  # bytes of a piece of extended XMP before its text: digest, whole length, offset
+# Properties such as exif:GPSLatitude, whatever the prefix, as an attribute, an element, or an empty element.
+GPS_IN_XMP = (
+    re.compile(rb"\s+[\w.-]+:GPS\w+\s*=\s*(\"[^\"]*\"|'[^']*')"),
+    re.compile(rb"<([\w.-]+:GPS\w+)(\s[^<>]*)?(?<!/)>.*?</\1\s*>", re.DOTALL),
+    re.compile(rb"<[\w.-]+:GPS\w+(\s[^<>]*)?/>"),
+)
+LEFT_IN_XMP = (b":GPS", b":\0G\0P\0S", b"\0:\0G\0P\0S")
+
+
+def without_metadata(carried: Carried) -> Carried:
+    """Nothing but what says how the pixels are to be seen: the ICC profile and its like, and the density."""
+    kept = ((kind, payload) for kind, payload in carried.others if kind in OF_THE_PIXELS)
+    return Carried(icc=carried.icc, others=tuple(kept))
+
+
+def without_gps(carried: Carried) -> tuple[Carried, tuple[str, ...]]:
+    """Without the place where the photo was taken, as EXIF and XMP have it, and a warning for each block that had to go.
+
+    Maker notes, and names of places such as IPTC's city, stay.
+    """
+    warnings: list[str] = []
+    exif, xmp, others = carried.exif, carried.xmp, carried.others
+    if exif:
+        try:
+            exif = exif_without_gps(exif)
+        except Malformed as error:
+            exif = None
+            warnings.append(f"GPS cannot be taken out of EXIF ({error}): all of it left out")
+    if xmp:
+        for form in GPS_IN_XMP:
+            xmp = form.sub(b"", xmp)
+        if any(text in xmp for text in LEFT_IN_XMP):
+            xmp = None
+            warnings.append("GPS cannot be taken out of XMP: all of it left out")
+    pieces = (payload[len(EXTENDED_XMP) + EXTENDED_HEAD :] for _, payload in others if payload.startswith(EXTENDED_XMP))
+    extended = b"".join(pieces)
+    if b"GPS" in extended:
+        others = tuple(block for block in others if not block[1].startswith(EXTENDED_XMP))
+        warnings.append("the extended XMP holds GPS: left out")
+    return replace(carried, exif=exif, xmp=xmp, others=others), tuple(warnings)
+
+
+def exif_without_gps(exif: bytes) -> bytes | None:
+    """The stream with its GPS directory blanked and the entry that points at it taken out; no other value moves.
+
+    None where nothing else is in it. Raises Malformed where a directory cannot be read.
+    """
+    big = ifd.is_big(exif)
+    first = ifd.read_directory(exif)
+    pointers = [entry for entry in first.entries if entry.tag == ifd.GPS_IFD]
+    patched = bytearray(exif)
+    kept = [entry for entry in first.entries if entry.tag != ifd.GPS_IFD]
+    if not kept:
+        return None
+    taken = [(0, 8), (first.offset, first.next_at + 4), *((e.value_at, e.value_at + e.length) for e in kept)]
+    for pointer in pointers:
+        for offset in ifd.integers(pointer, big=big, most=1):
+            for start, stop in ifd.read_directory(exif, offset).spans():
+                if all(stop <= low or high <= start for low, high in taken):
+                    patched[start:stop] = bytes(min(stop, len(patched)) - start)
+    _take_out(patched, first, big=big)
+    return bytes(patched)
+
+
+def _take_out(stream: bytearray, directory: ifd.Directory, *, big: bool) -> None:
+    """Take the GPS entries out of a table; those behind them, and the offset of the next table, move up."""
+    start, stop = directory.offset + 2, directory.next_at
+    rows = [bytes(stream[at : at + ENTRY_BYTES]) for at in range(start, stop, ENTRY_BYTES)]
+    kept = [row for row in rows if unsigned(row, 0, 2, big=big) != ifd.GPS_IFD]
+    table = b"".join(kept) + bytes(stream[stop : stop + 4])
+    stream[directory.offset : start] = len(kept).to_bytes(2, byte_order(big=big))
+    stream[start : stop + 4] = table.ljust(stop + 4 - start, b"\0")[: len(stream) - start]

@@ -1,0 +1,134 @@
+"""bokehcli.privacy: what is not to be given away is gone from the written file. exiftool is the independent reader."""
+
+import json
+import re
+import shutil
+import struct
+import subprocess
+from pathlib import Path
+
+import piexif
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bokehcli import containers
+from bokehcli.containers import ifd
+from bokehcli.containers.jpeg import EXTENDED_XMP
+from bokehcli.metadata import attach_metadata
+from bokehcli.options import MetadataOptions
+from bokehcli.photo import Carried, Container
+from bokehcli.privacy import exif_without_gps, without_gps, without_metadata
+from tests.test_metadata import ICC, MAKER_NOTE, XMP, exif_block, photo_of
+from tests.test_metadata import written as encoded
+
+needs_exiftool = pytest.mark.skipif(shutil.which("exiftool") is None, reason="exiftool is not installed")
+CONTAINERS = [Container.JPEG, Container.PNG, Container.WEBP, Container.TIFF]
+PLACE = b"\0\0\0\x0a\0\0\0\x01\0\0\0\x14\0\0\0\x01\0\0\0\x1e\0\0\0\x01"  # 10, 20, 30, as rationals
+GPS_XMP = XMP.replace(
+    b'tiff:Orientation="6"', b'tiff:Orientation="6" exif:GPSLatitude="10,20.5N" exif:GPSMapDatum = \'WGS-84\''
+).replace(
+    b"<xmp:Rating>",
+    b"<exif:GPSLongitude>7,1E</exif:GPSLongitude><exif:GPSAltitude/><exif:GPSTag rdf:parseType='Resource'><exif:a>1"
+    b"</exif:a></exif:GPSTag><xmp:Rating>",
+)
+
+
+def stripped(container: Container, carried: Carried, options: MetadataOptions) -> tuple[bytes, tuple[str, ...]]:
+    photo = photo_of(carried, container)
+    bare, _ = encoded(photo_of(Carried(), container))
+    return attach_metadata(bare, container, photo, options)
+
+
+def tags_of(tmp_path: Path, data: bytes) -> dict[str, object]:
+    path = tmp_path / "written"
+    path.write_bytes(data)
+    command = ["exiftool", "-j", "-G1", "-n", "-a", path]
+    tags: dict[str, object] = json.loads(subprocess.run(command, capture_output=True, check=False).stdout)[0]
+    return tags
+
+
+@needs_exiftool
+@pytest.mark.parametrize("container", CONTAINERS)
+@pytest.mark.parametrize("order", ["MM", "II"])
+def test_exiftool_finds_no_place_and_all_the_rest(tmp_path: Path, container: Container, order: str) -> None:
+    carried = Carried(exif=exif_block(order), icc=ICC, xmp=GPS_XMP)
+    before = tags_of(tmp_path, stripped(container, carried, MetadataOptions())[0])
+    data, _ = stripped(container, carried, MetadataOptions(strip_gps=True))
+    after = tags_of(tmp_path, data)
+    assert len([tag for tag in before if "GPS" in tag]) >= 5
+    assert [tag for tag in after if "GPS" in tag] == []
+    told_by_the_file = re.compile(r"System|File|Composite|ExifTool|StripOffsets|StripByteCounts")
+    assert {tag for tag in before if "GPS" not in tag and not told_by_the_file.search(tag)} <= set(after)
+
+
+@pytest.mark.parametrize("order", ["MM", "II"])
+def test_the_place_is_blanked_and_nothing_else_moves(order: str) -> None:
+    exif = exif_block(order)
+    kept = exif_without_gps(exif)
+    assert kept is not None
+    assert len(kept) == len(exif)
+    place = PLACE if order == "MM" else struct.pack("<6I", *struct.unpack(">6I", PLACE))
+    assert place in exif
+    assert place not in kept
+    assert kept.index(MAKER_NOTE) == exif.index(MAKER_NOTE)
+    before, after = (piexif.load(b"Exif\0\0" + stream) for stream in (exif, kept))
+    assert before["GPS"]
+    assert not after["GPS"]
+    before["0th"].pop(ifd.GPS_IFD)
+    for name in ("0th", "Exif", "Interop", "1st", "thumbnail"):
+        assert after[name] == before[name]
+
+
+def test_of_exif_that_is_nothing_but_a_place_nothing_stays() -> None:
+    place = ifd.Field(ifd.GPS_IFD, ifd.LONG, 1, b"", (ifd.Field(1, 2, 2, b"N\0"),))
+    stream = b"II*\0\x08\0\0\0" + ifd.lay_out((place,), big=False, base=8)
+    assert exif_without_gps(stream) is None
+
+
+def test_a_place_that_cannot_be_found_takes_its_block_along() -> None:
+    pointer = ifd.Field(ifd.GPS_IFD, ifd.LONG, 1, (9999).to_bytes(4, "little"))
+    camera = ifd.Field(0x10F, 2, 4, b"abc\0")
+    exif = b"II*\0\x08\0\0\0" + ifd.lay_out((camera, pointer), big=False, base=8)
+    carried, warnings = without_gps(Carried(exif=exif, xmp="<x a:GPSx='1'/>".encode("utf-16-le"), icc=ICC))
+    assert carried == Carried(icc=ICC)
+    assert len(warnings) == 2
+
+
+def test_extended_xmp_with_a_place_is_left_out() -> None:
+    head = EXTENDED_XMP + bytes(40)
+    others = (("APP1", head + b"..exif:G"), ("APP1", head + b"amma"), ("COM", b"GPS"))
+    assert without_gps(Carried(others=others)) == (Carried(others=others), ())
+    others = (("APP1", head + b"..exif:G"), ("APP1", head + b"PSLatitude"), ("COM", b"GPS"))
+    carried, warnings = without_gps(Carried(others=others))
+    assert (carried.others, len(warnings)) == ((("COM", b"GPS"),), 1)
+
+
+def test_xmp_without_a_place_stays_as_it_is() -> None:
+    assert without_gps(Carried(xmp=XMP)) == (Carried(xmp=XMP), ())
+    carried, warnings = without_gps(Carried(xmp=GPS_XMP))
+    assert carried.xmp is not None
+    assert warnings == ()
+    assert carried.xmp == XMP
+
+
+@given(st.integers(0, 600), st.binary(min_size=1, max_size=12))
+def test_damaged_exif_never_raises(at: int, noise: bytes) -> None:
+    exif = exif_block()
+    without_gps(Carried(exif=exif[:at] + noise + exif[at + len(noise) :]))
+    without_gps(Carried(exif=exif[:at]))
+
+
+@pytest.mark.parametrize("container", CONTAINERS)
+def test_of_all_metadata_the_profile_stays(container: Container) -> None:
+    carried = Carried(exif=exif_block(), icc=ICC, xmp=XMP)
+    data, warnings = stripped(container, carried, MetadataOptions(strip=True))
+    got = containers.get_carried(data, container)[0]
+    assert (got.icc, got.xmp, warnings) == (ICC, None, ())
+    for text in (b"Maker", b"Artist", b"rdf:"):
+        assert text not in data
+
+
+def test_what_says_how_pixels_look_stays() -> None:
+    others = (("gAMA", b"\0\0\xb1\x8f"), ("pHYs", bytes(9)), ("tEXt", b"Author\0me"), ("tIME", bytes(7)))
+    assert without_metadata(Carried(exif=b"II", icc=ICC, xmp=XMP, others=others)) == Carried(icc=ICC, others=others[:2])
