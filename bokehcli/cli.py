@@ -161,6 +161,14 @@ def run(
             "--strip-metadata", help="Leave out everything but the ICC profile and the density.", rich_help_panel="Metadata"
         ),
     ] = MetadataOptions.strip,
+    strict: Annotated[
+        bool,
+        typer.Option(
+            "--strict",
+            help="Refuse photos of which anything would be left out, such as a gain map, instead of saying so.",
+            rich_help_panel="Metadata",
+        ),
+    ] = RunOptions.strict,
     strength: Annotated[
         float | None,
         typer.Option(
@@ -280,6 +288,7 @@ def run(
         focus=focus,
         min_subject=min_subject,
         jobs=jobs,
+        strict=strict,
     )
     raise typer.Exit(_run(sources, out, options, dry_run=dry_run, quiet=quiet, verbose=verbose))
 

@@ -121,7 +121,8 @@ class RunOptions:
 
     focus: point (x, y) on what is to be in focus, shares of width and height; None leaves the choice to the network.
     min_subject: share of a photo below which what is in focus is no subject; such a photo stays as it is. jobs: photos
-    rendered at once, each in a process of its own; 0 for as many as cores and memory allow.
+    rendered at once, each in a process of its own; 0 for as many as cores and memory allow. strict: a photo of which
+    something would be left out or changed beside the look is refused.
     """
 
     lens: LensOptions = LensOptions()
@@ -134,6 +135,7 @@ class RunOptions:
     focus: tuple[float, float] | None = None
     min_subject: float = 0.005
     jobs: int = 0
+    strict: bool = False
 
     def __post_init__(self) -> None:
         if self.focus is not None and not all(0.0 <= share <= 1.0 for share in self.focus):

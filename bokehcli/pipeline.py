@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from bokehcli.decode import decode_photo
 from bokehcli.discover import Job
 from bokehcli.encode import encode_image, encode_map, encoding_losses
-from bokehcli.errors import BokehError, PhotoError
+from bokehcli.errors import BokehError, PhotoError, UnsupportedPhoto
 from bokehcli.infer import Network, open_network
 from bokehcli.lens import render
 from bokehcli.metadata import attach_metadata
@@ -49,11 +49,10 @@ class Renderer:
         try:
             times_ns = times_of(job.source) if self.options.metadata.preserve_times else None
             photo = decode_photo(read_bytes(job.source), str(job.source), self.options.decode)
-            warnings += photo.warnings
+            container = self.options.encode.container or photo.container
+            warnings += self._allowed(photo, (*photo.warnings, *encoding_losses(photo, container)))
             if self.network is not None:  # the photo's own pixels and the maps are let go before the result is encoded
                 photo = replace(photo, image=self._blur(photo, self.network, job, warnings, written))
-            container = self.options.encode.container or photo.container
-            warnings += encoding_losses(photo, container)
             data = encode_image(
                 photo.image,
                 photo.opacity,
@@ -65,7 +64,7 @@ class Renderer:
                 progressive=photo.progressive,
             )
             data, lost = attach_metadata(data, container, photo, self.options.metadata)
-            warnings += lost
+            warnings += self._allowed(photo, lost)
             exclusive = self.options.existing is not Existing.OVERWRITE
             write_atomic(job.destination, data, exclusive=exclusive, times_ns=times_ns)
             written.append(job.destination)
@@ -89,6 +88,12 @@ class Renderer:
             traceback=trace,
             written=tuple(written),
         )
+
+    def _allowed(self, photo: Photo, losses: tuple[str, ...]) -> tuple[str, ...]:
+        """The losses as warnings. Raises UnsupportedPhoto where none are to be had."""
+        if losses and self.options.strict:
+            raise UnsupportedPhoto(photo.name, f"refused as --strict asks: {'; '.join(losses)}")
+        return losses
 
     def _blur(self, photo: Photo, network: Network, job: Job, warnings: list[str], written: list[Path]) -> Image:
         """Predict what is in focus, write that if it is asked for, and render the rest."""

@@ -124,6 +124,32 @@ def test_metadata_is_left_out_on_request(tmp_path: Path) -> None:
         assert "comment" not in image.info
 
 
+def test_strict_refuses_a_photo_of_which_something_would_be_left_out(tmp_path: Path) -> None:
+    whole = saved(tmp_path / "whole.jpg", picture())
+    trailing = tmp_path / "trailing.jpg"
+    trailing.write_bytes(whole.read_bytes() + b"a video")
+    clear = saved(tmp_path / "clear.png", np.dstack([picture(), picture()[..., :1]]))
+    commented = saved(tmp_path / "commented.jpg", picture(), comment=b"hello")
+    png = EncodeOptions(container=Container.PNG)
+    cases = [
+        (trailing, {}, "7 bytes behind the end of the picture"),
+        (clear, {"encode": EncodeOptions(container=Container.JPEG)}, "no opacity"),
+        (commented, {"encode": png}, "cannot carry COM"),
+        (whole, {}, None),
+    ]
+    for source, options, reason in cases:
+        job = job_for(source, tmp_path / "out", **options)
+        network = FakeNetwork()
+        assert renderer(network, **options).render_photo(job).status is Status.DONE
+        job.destination.unlink()
+        outcome = renderer(network, strict=True, **options).render_photo(job)
+        assert job.destination.exists() is (reason is None)
+        if reason is not None:
+            assert outcome.error is not None
+            assert outcome.error.startswith(f"{source}: refused as --strict asks: ")
+            assert reason in outcome.error
+
+
 def test_a_progressive_photo_stays_one(tmp_path: Path) -> None:
     job = job_for(saved(tmp_path / "a.jpg", picture(), progressive=True), tmp_path / "out")
     assert renderer().render_photo(job).status is Status.DONE
