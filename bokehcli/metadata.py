@@ -4,7 +4,6 @@ EXIF is patched where it lies: every offset in it, those inside maker notes too,
 own load and dump lay EXIF out anew and lose unknown tags, so they are not used.
 """
 
-import re
 from dataclasses import replace
 
 from piexif import ExifIFD, ImageIFD
@@ -16,6 +15,7 @@ from bokehcli.errors import EncodeError
 from bokehcli.options import MetadataOptions
 from bokehcli.photo import Carried, Container, Photo
 from bokehcli.privacy import without_gps, without_metadata
+from bokehcli.xmp import correct_xmp, with_edit
 
 ALL_KEPT = MetadataOptions()
 # Tag -> which number of (height, width) it holds, in the first directory and in the EXIF one.
@@ -26,22 +26,18 @@ THUMBNAIL_TAGS = (
     (ImageIFD.JPEGInterchangeFormat, ImageIFD.JPEGInterchangeFormatLength),
     (ImageIFD.StripOffsets, ImageIFD.StripByteCounts),
 )
-# XMP properties that repeat what EXIF says.
-XMP_SIZES = {b"tiff:ImageWidth": 1, b"tiff:ImageLength": 0, b"exif:PixelXDimension": 1, b"exif:PixelYDimension": 0}
 # Blocks of one container that say nothing worth a warning when they cannot follow into another.
 MINOR = {"APP0", "pHYs", "sRGB", "tIME"}
 GREY_PROFILE = b"GRAY"
 
-XMP_THUMBNAILS = (b"<xmp:Thumbnails", b"</xmp:Thumbnails>")
-XMP_END = b"<?xpacket end="
-
 
 def attach_metadata(
-    data: bytes, container: Container, photo: Photo, options: MetadataOptions = ALL_KEPT
+    data: bytes, container: Container, photo: Photo, options: MetadataOptions = ALL_KEPT, edit: str | None = None
 ) -> tuple[bytes, tuple[str, ...]]:
     """The encoded picture with what the photo carried, less what is not wanted, corrected for it.
 
-    data: as encoded, in ``container``. Returns the file, and a warning for each block that was left out or damaged: a
+    data: as encoded, in ``container``. edit: what was done to the pixels, for the history in XMP, unless metadata are not
+    wanted; None adds nothing. Returns the file, and a warning for each block that was left out or damaged: a
     block is never a reason to lose the picture. Raises EncodeError where ``data`` itself cannot be read.
     """
     carried, warnings = photo.carried, list[str]()
@@ -71,6 +67,8 @@ def attach_metadata(
             warnings += lost
         if carried.xmp:
             carried = replace(carried, xmp=correct_xmp(carried.xmp, size))
+        if edit is not None and not options.strip:
+            carried = replace(carried, xmp=with_edit(carried.xmp, edit))
         if Container.TIFF in (container, photo.container) and _has_maker_note(carried.exif):
             warnings.append("the maker note was moved: offsets inside it may no longer hold")
         data, lost = containers.put_carried(data, container, carried)
@@ -109,32 +107,6 @@ def correct_exif(exif: bytes, size: tuple[int, int]) -> tuple[bytes | None, tupl
         patched[first.next_at : first.next_at + 4] = b"\0\0\0\0"
         _blank_thumbnail(patched, first.next, directories, big=big)
     return bytes(patched), tuple(warnings)
-
-
-def correct_xmp(xmp: bytes, size: tuple[int, int]) -> bytes:
-    """An XMP packet for upright pixels of ``size`` (height, width); its padding makes up for a change of length."""
-    values = {b"tiff:Orientation": b"1"} | {name: str(size[side]).encode() for name, side in XMP_SIZES.items()}
-    corrected = xmp
-    for name, value in values.items():
-        attribute = re.compile(rb"(\b" + name + rb"\s*=\s*([\"']))[^\"'<>]*(\2)")
-        element = re.compile(rb"(<" + name + rb"\s*>)()[^<>]*(</" + name + rb"\s*>)")
-        for form in (attribute, element):
-            corrected = form.sub(lambda found, value=value: found[1] + value + found[3], corrected)  # type: ignore[misc]
-    start, stop = corrected.find(XMP_THUMBNAILS[0]), corrected.rfind(XMP_THUMBNAILS[1])
-    if 0 <= start < stop:
-        corrected = corrected[:start] + corrected[stop + len(XMP_THUMBNAILS[1]) :]
-    return _with_length(corrected, len(xmp))
-
-
-def _with_length(xmp: bytes, length: int) -> bytes:
-    """The packet with its padding changed so that it is ``length`` bytes, as far as there is padding to change."""
-    end = xmp.rfind(XMP_END)
-    if end < 0:
-        return xmp
-    body = xmp[:end].rstrip()
-    padding = xmp[len(body) : end]
-    wanted = max(len(padding) + length - len(xmp), 0)
-    return body + padding[:wanted].ljust(wanted) + xmp[end:]
 
 
 def _set(stream: bytearray, directory: ifd.Directory, tag: int, value: int, *, big: bool) -> None:

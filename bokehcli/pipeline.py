@@ -2,7 +2,7 @@
 
 import time
 import traceback
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from bokehcli.lens import render
 from bokehcli.metadata import attach_metadata
 from bokehcli.model import find_model
 from bokehcli.opencv import cv2
-from bokehcli.options import Existing, RunOptions
+from bokehcli.options import Existing, LensOptions, RunOptions
 from bokehcli.outcome import Outcome, Status
 from bokehcli.photo import Photo
 from bokehcli.pixels import from_unit, resize
@@ -51,8 +51,11 @@ class Renderer:
             photo = decode_photo(read_bytes(job.source), str(job.source), self.options.decode)
             container = self.options.encode.container or photo.container
             warnings += self._allowed(photo, (*photo.warnings, *encoding_losses(photo, container)))
+            edit: str | None = None
             if self.network is not None:  # the photo's own pixels and the maps are let go before the result is encoded
-                photo = replace(photo, image=self._blur(photo, self.network, job, warnings, written))
+                image = self._blur(photo, self.network, job, warnings, written)
+                edit = None if image is photo.image else edit_of(self.options.lens)
+                photo = replace(photo, image=image)
             data = encode_image(
                 photo.image,
                 photo.opacity,
@@ -63,7 +66,7 @@ class Renderer:
                 subsampling=photo.subsampling,
                 progressive=photo.progressive,
             )
-            data, lost = attach_metadata(data, container, photo, self.options.metadata)
+            data, lost = attach_metadata(data, container, photo, self.options.metadata, edit)
             warnings += self._allowed(photo, lost)
             exclusive = self.options.existing is not Existing.OVERWRITE
             write_atomic(job.destination, data, exclusive=exclusive, times_ns=times_ns)
@@ -116,6 +119,12 @@ class Renderer:
             return
         write_atomic(path, data, exclusive=self.options.existing is not Existing.OVERWRITE)
         written.append(path)
+
+
+def edit_of(lens: LensOptions) -> str:
+    """What the lens does, for a photo's history."""
+    settings = ", ".join(f"{name.replace('_', '-')} {value:g}" for name, value in asdict(lens).items())
+    return f"shallow depth of field: {settings}"
 
 
 def open_renderer(options: RunOptions) -> Renderer:

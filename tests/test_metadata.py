@@ -18,9 +18,10 @@ from bokehcli.containers import ifd
 from bokehcli.decode import decode_photo
 from bokehcli.encode import encode_image
 from bokehcli.errors import EncodeError
-from bokehcli.metadata import attach_metadata, correct_exif, correct_xmp
+from bokehcli.metadata import attach_metadata, correct_exif
 from bokehcli.options import DecodeOptions
 from bokehcli.photo import Carried, Container, Photo
+from bokehcli.xmp import correct_xmp
 
 H, W = 20, 31
 PIXELS = np.add.outer(np.arange(H) * 5, np.arange(W) * 3)[..., None].repeat(3, 2).astype(np.uint8)
@@ -183,23 +184,6 @@ def test_a_turned_photo_is_seen_the_same_after_the_round_trip(form, orientation)
     assert np.abs(np.asarray(again).astype(int) - np.asarray(seen)).max() <= 12
 
 
-def test_xmp_keeps_its_length():
-    corrected = correct_xmp(XMP, (12345, W))
-    assert b'tiff:Orientation="1"' in corrected
-    assert b'exif:PixelXDimension="31"' in corrected
-    assert b"<exif:PixelYDimension>12345</exif:PixelYDimension>" in corrected
-    assert b"old" not in corrected
-    assert len(corrected) == len(XMP)
-    assert corrected.endswith(b'<?xpacket end="w"?>')
-    assert correct_xmp(corrected, (12345, W)) == corrected
-    assert correct_xmp(b"<x tiff:Orientation = '8'/>", (1, 1)) == b"<x tiff:Orientation = '1'/>"
-
-
-def test_xmp_without_padding_may_change_its_length():
-    xmp = b'<x exif:PixelXDimension="9"/><?xpacket end="w"?>'
-    assert correct_xmp(xmp, (1, 4000)) == b'<x exif:PixelXDimension="4000"/><?xpacket end="w"?>'
-
-
 def test_exif_that_is_too_long_for_jpeg_costs_only_itself():
     carried = Carried(exif=exif_block(maker_note=bytes(65000)) + bytes(9000), icc=ICC, xmp=XMP)
     data, warnings = written(photo_of(carried))
@@ -257,12 +241,6 @@ def test_hostile_exif_never_raises(draw):
         assert containers.read_orientation(corrected) == 1
     for container in Container:
         attach_metadata(ENCODED[container], container, photo_of(Carried(exif=exif), container))
-
-
-@settings(max_examples=100, deadline=None)
-@given(st.binary(max_size=200))
-def test_any_xmp_is_passed_through(xmp):
-    correct_xmp(xmp, (H, W))
 
 
 ENCODED = {kind: encode_image(PIXELS, None, kind, quality=90, grey=False, name="p") for kind in Container}

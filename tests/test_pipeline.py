@@ -117,6 +117,14 @@ def test_a_result_is_as_old_as_its_photo_on_request(tmp_path: Path, preserve: bo
     assert (job.destination.stat().st_mtime == 900_000_000) is preserve
 
 
+def test_what_was_done_is_in_the_xmp_of_what_was_done_to(tmp_path: Path) -> None:
+    job = job_for(saved(tmp_path / "a.jpg", picture()), tmp_path / "out")
+    for options, done in (({}, True), ({"min_subject": 0.51}, False), ({"lens": LensOptions(strength=0)}, False)):
+        assert renderer(existing=Existing.OVERWRITE, **options).render_photo(job).status is Status.DONE
+        told = b"strength 0.5, blades 0, cat-eye 0, highlights 0.5" in job.destination.read_bytes()
+        assert told is done
+
+
 def test_metadata_is_left_out_on_request(tmp_path: Path) -> None:
     job = job_for(saved(tmp_path / "a.jpg", picture(), comment=b"hello"), tmp_path / "out")
     assert renderer(metadata=MetadataOptions(strip=True)).render_photo(job).status is Status.DONE

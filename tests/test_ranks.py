@@ -14,7 +14,7 @@ PACKAGE = Path(bokehcli.__file__).parent
 RANKS = {
     0: ["errors"],
     1: [
-        *("photo", "options", "outcome", "resources", "model", "containers", "privacy"),
+        *("photo", "options", "outcome", "resources", "model", "containers", "privacy", "xmp"),
         *("opencv", "pixels", "optics", "light", "tiling", "tone", "pyramid", "subject"),
     ],
     2: ["discover", "decode", "infer", "lens", "encode", "metadata", "storage"],
