@@ -14,16 +14,19 @@ from bokehcli.workers import Pool, share_out
 if TYPE_CHECKING:  # a dry run needs neither OpenCV nor ONNX Runtime
     from bokehcli.pipeline import Renderer
 
+PROCESSES_FROM = 2  # photos; a single one has no others to protect, and starting a process takes time
+
 
 def open_batch(
     jobs: Sequence[Job], options: RunOptions, started: Callable[[Job], None], stopping: Callable[[int], None]
 ) -> Generator[Outcome]:
-    """run_batch or run_in_workers, whichever suits the options, the machine and the number of photos to render.
+    """run_in_workers, so that no photo can take the others along, or run_batch where there is one at most.
 
     What is needed and absent is an error before the first photo: raises ModelError, DeviceError, MissingDependency.
     """
-    shared = share_out(options, sum(settle_existing(job, options.existing) is None for job in jobs))
-    if shared.jobs > 1:
+    photos = sum(settle_existing(job, options.existing) is None for job in jobs)
+    shared = share_out(options, photos)
+    if photos >= PROCESSES_FROM:
         if shared.needs_maps:
             find_model(shared.infer.model)  # each worker opens it by itself; but what is wrong with it shows here
         return run_in_workers(jobs, shared, started, stopping)

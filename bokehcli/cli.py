@@ -249,6 +249,12 @@ def run(
         float,
         typer.Option(metavar="N", help="Refuse larger photos before decoding them.", rich_help_panel="Running"),
     ] = DecodeOptions.max_megapixels,
+    time_limit: Annotated[
+        float,
+        typer.Option(
+            metavar="SECONDS", help="Give up a photo of several that takes longer; 0 is never.", rich_help_panel="Running"
+        ),
+    ] = RunOptions.time_limit_s,
     quiet: Annotated[
         bool, typer.Option("--quiet", "-q", help="Say nothing but failures.", rich_help_panel="Messages")
     ] = False,
@@ -288,6 +294,7 @@ def run(
         focus=focus,
         min_subject=min_subject,
         jobs=jobs,
+        time_limit_s=time_limit,
         strict=strict,
     )
     raise typer.Exit(_run(sources, out, options, dry_run=dry_run, quiet=quiet, verbose=verbose))

@@ -121,8 +121,9 @@ class RunOptions:
 
     focus: point (x, y) on what is to be in focus, shares of width and height; None leaves the choice to the network.
     min_subject: share of a photo below which what is in focus is no subject; such a photo stays as it is. jobs: photos
-    rendered at once, each in a process of its own; 0 for as many as cores and memory allow. strict: a photo of which
-    something would be left out or changed beside the look is refused.
+    rendered at once, each in a process of its own; 0 for as many as cores and memory allow. time_limit_s: longest that
+    one photo may take where it is rendered in a process of its own; 0 is for ever. strict: a photo of which something
+    would be left out or changed beside the look is refused.
     """
 
     lens: LensOptions = LensOptions()
@@ -135,6 +136,7 @@ class RunOptions:
     focus: tuple[float, float] | None = None
     min_subject: float = 0.005
     jobs: int = 0
+    time_limit_s: float = 600.0
     strict: bool = False
 
     def __post_init__(self) -> None:
@@ -144,6 +146,8 @@ class RunOptions:
             raise UsageError(f"min-subject must be between 0 and 1, not {self.min_subject:g}")
         if self.jobs < 0:
             raise UsageError(f"jobs must be 0 or more, not {self.jobs}")
+        if not self.time_limit_s >= 0.0:  # so that NaN is refused as well
+            raise UsageError(f"time-limit must be 0 (none) or more seconds, not {self.time_limit_s:g}")
 
     @property
     def needs_maps(self) -> bool:

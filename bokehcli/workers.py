@@ -5,9 +5,11 @@ the same on every system. Only jobs and outcomes cross the pipes. concurrent.fut
 process dies; here that costs its photo and nothing else.
 """
 
+import math
 import multiprocessing
 import signal
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -25,6 +27,8 @@ from bokehcli.resources import available_bytes, usable_cores
 
 WORKER_BYTES = 1 << 30  # of memory, taken for each: the peak of one was 394 MiB at 12 megapixels, 1371 at 108
 MOST_WORKERS = 60  # Windows waits for 63 handles at once; each worker is one, the wake-up another
+# Longest wait at a time. A longer one counts as twice this: then the machine slept, or somebody stopped the run for a while.
+WAIT_S = 5.0
 GRACE_S = 5.0  # to leave after SIGTERM: Python looks at signals between two calls of a library
 
 
@@ -66,11 +70,12 @@ def share_out(options: RunOptions, photos: int) -> RunOptions:
 
 @dataclass(eq=False)
 class Worker:
-    """One process as the pool sees it. job: the photo it has in hand. ready: it has opened its renderer."""
+    """One process as the pool sees it. job: the photo it has in hand, for left_s more. ready: it has opened its renderer."""
 
     process: SpawnProcess
     pipe: Connection
     job: Job | None = None
+    left_s: float = math.inf
     ready: bool = False
 
 
@@ -117,20 +122,30 @@ class Pool:
         assert not self.full
         worker = next((worker for worker in self._workers if worker.job is None), None) or self._start()
         worker.job = job
+        worker.left_s = self.options.time_limit_s or math.inf
         with suppress(OSError):  # it has died meanwhile, and collect will see that
             worker.pipe.send(job)
 
     def collect(self) -> Iterator[Outcome]:
-        """Wait until something happens, and yield what became of the photos that are no longer in hand, if any.
+        """Wait a while or until something happens, and yield what became of the photos that are no longer in hand, if any.
 
         Raises what a worker could not open its renderer for, and WorkerError when the first ones die of it.
         """
         of_pipe = {worker.pipe: worker for worker in self._workers}
-        for pipe in connection.wait([self._woken, *of_pipe]):
+        in_hand = [worker for worker in self._workers if worker.job is not None]
+        timeout_s = max(0.0, min((worker.left_s for worker in in_hand), default=math.inf))
+        began_s = time.monotonic()
+        happened = connection.wait([self._woken, *of_pipe], min(timeout_s, WAIT_S))
+        waited_s = min(time.monotonic() - began_s, 2 * WAIT_S)
+        for pipe in happened:
             if pipe is self._woken:
                 self._woken.recv_bytes()
             elif (outcome := self._receive(of_pipe[pipe])) is not None:  # type: ignore[index]  # all are Connections
                 yield outcome
+        for worker in in_hand:
+            worker.left_s -= waited_s
+            if worker.job is not None and worker in self._workers and worker.left_s <= 0.0:
+                yield self._give_up(worker)
 
     def _receive(self, worker: Worker) -> Outcome | None:
         """What a worker says, or, when its pipe has closed, the failure of the photo that it had in hand."""
@@ -146,6 +161,14 @@ class Pool:
             worker.job = None
         return said
 
+    def _give_up(self, worker: Worker) -> Outcome:
+        """End a process that has had a photo in hand for too long."""
+        assert worker.job is not None
+        self._workers.remove(worker)
+        stop([worker])
+        limit = f"the limit of {self.options.time_limit_s:g} s (time-limit)"
+        return failed(worker.job, f"not done within {limit}: given up")
+
     def _bury(self, worker: Worker) -> Outcome | None:
         self._workers.remove(worker)
         worker.pipe.close()
@@ -155,8 +178,7 @@ class Pool:
             raise WorkerError(f"the process that was to render photos died as it started ({how})")
         if worker.job is None:
             return None
-        error = f"{worker.job.source}: the process that rendered it died ({how})"
-        return Outcome(source=worker.job.source, destination=worker.job.destination, status=Status.FAILED, error=error)
+        return failed(worker.job, f"the process that rendered it died ({how})")
 
     def _start(self) -> Worker:
         ours, theirs = multiprocessing.Pipe()
@@ -201,6 +223,12 @@ def serve(pipe: Connection, options: RunOptions, opening: Opening) -> None:
         pass
     finally:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it leaves anyway, and what runs at exit is not to be interrupted
+
+
+def failed(job: Job, reason: str) -> Outcome:
+    """The outcome of a photo whose process is no more."""
+    error = f"{job.source}: {reason}"
+    return Outcome(source=job.source, destination=job.destination, status=Status.FAILED, error=error)
 
 
 def stop(workers: Sequence[Worker]) -> None:

@@ -14,7 +14,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from bokehcli import __version__, pipeline, workers
+from bokehcli import __version__, batch, pipeline
 from bokehcli.cli import main
 from bokehcli.errors import DeviceError, MissingDependency, ModelError
 from bokehcli.infer import Maps
@@ -30,9 +30,9 @@ class FakeNetwork:
 
 
 @pytest.fixture(autouse=True)
-def one_core(monkeypatch: pytest.MonkeyPatch) -> None:
+def one_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """Keeps the photos in this process, where the fakes are; tests/test_workers.py has the other processes."""
-    monkeypatch.setattr(workers, "usable_cores", lambda: 1)
+    monkeypatch.setattr(batch, "PROCESSES_FROM", 1000)
 
 
 @pytest.fixture
@@ -102,13 +102,13 @@ def test_options_reach_the_stages_and_have_their_defaults_from_the_options(
     assert main(line) == 2
     assert given.pop() == RunOptions()
     options = "--f-number 2 --blades 7 --cat-eye 0.25 --highlights 0 --jobs 1 --threads 3 --device cpu --model m --focus 0.25,1"
-    options += " --strip-gps --strip-metadata --preserve-times --strict"
+    options += " --strip-gps --strip-metadata --preserve-times --strict --time-limit 9"
     assert main([*line, *options.split(), "--max-megapixels", "12.5", "--quality", "77", "--overwrite"]) == 2
     run = given.pop()
     assert run.lens == LensOptions(strength=strength_of_f_number(2), blades=7, cat_eye=0.25, highlights=0)
     assert (run.jobs, run.infer.threads, run.infer.device, run.infer.model) == (1, 3, "cpu", Path("m"))
     assert run.focus == (0.25, 1.0)
-    assert run.strict
+    assert (run.strict, run.time_limit_s) == (True, 9)
     assert run.metadata == MetadataOptions(strip=True, strip_gps=True, preserve_times=True)
     assert (run.decode.max_megapixels, run.encode.quality, run.existing) == (12.5, 77, "overwrite")
 
@@ -186,6 +186,7 @@ def test_a_dry_run_prints_pairs_and_touches_nothing(folder: Path, opened: list[A
         ["run", "{in}", "--out", "{out}", "--min-clarity", "2"],
         ["run", "{in}", "--out", "{out}", "--threads", "-1"],
         ["run", "{in}", "--out", "{out}", "--jobs", "-1"],
+        ["run", "{in}", "--out", "{out}", "--time-limit", "-1"],
         ["run", "{in}", "--out", "{out}", "--max-megapixels", "nan"],
         ["run", "{in}", "--out", "{out}", "--device", "toaster"],
         ["run", "{in}", "--out", "{out}", "--overwrite", "--skip-existing"],

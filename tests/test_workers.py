@@ -4,6 +4,7 @@ The processes and pipes are real. What renders in them is a stand-in, which a sp
 """
 
 import atexit
+import itertools
 import multiprocessing
 import os
 import signal
@@ -11,12 +12,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from bokehcli import workers
-from bokehcli.batch import run_in_workers
+from bokehcli.batch import open_batch, run_in_workers
 from bokehcli.cli import main
 from bokehcli.discover import Job
 from bokehcli.errors import ModelError, WorkerError
@@ -42,6 +45,8 @@ class Stand:
             os._exit(3)
         if "slow" in job.source.name:
             time.sleep(0.5)
+        if "deaf" in job.source.name:
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
         if "stuck" in job.source.name:
             time.sleep(60)
         write_atomic(job.destination, str(os.getpid()).encode(), exclusive=True)
@@ -156,6 +161,34 @@ def test_a_process_that_is_killed_costs_its_photo_and_is_replaced(tmp_path: Path
         "leave.jpg": f"{Path('in', 'leave.jpg')}: the process that rendered it died (exit status 3)",
     }
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.jpg", "b.jpg", "c.jpg", "d.jpg"]
+
+
+def test_a_photo_that_never_ends_costs_itself_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workers, "GRACE_S", 0.5)
+    options = replace(TWO, time_limit_s=4.0)
+    names = ["a.jpg", "stuck.jpg", "deaf.stuck.jpg", "b.jpg", "c.jpg", "d.jpg"]
+    outcomes = run(tmp_path, *names, options=options)
+    failed = {outcome.source.name: outcome.error for outcome in outcomes if outcome.status is Status.FAILED}
+    told = "not done within the limit of 4 s (time-limit): given up"
+    assert failed == {name: f"{Path('in', name)}: {told}" for name in ("stuck.jpg", "deaf.stuck.jpg")}
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.jpg", "b.jpg", "c.jpg", "d.jpg"]
+    assert multiprocessing.active_children() == []
+
+
+def test_time_in_which_the_machine_sleeps_does_not_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    looks = itertools.count()
+    monkeypatch.setattr(workers, "time", SimpleNamespace(monotonic=lambda: 1000.0 * next(looks)))
+    names = ["a.slow.jpg", "b.slow.jpg"]
+    assert statuses(run(tmp_path, *names, options=replace(TWO, time_limit_s=600.0))) == dict.fromkeys(names, Status.DONE)
+
+
+@posix
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_with_one_job_a_death_costs_its_photo_too(tmp_path: Path, jobs: int) -> None:
+    names = ["a.jpg", "kill.jpg", "b.jpg"]
+    paths = [Job(source=Path(name), destination=tmp_path / name) for name in names]
+    outcomes = list(open_batch(paths, replace(TWO, jobs=jobs), lambda job: None, lambda in_hand: None))
+    assert statuses(outcomes) == {"a.jpg": Status.DONE, "kill.jpg": Status.FAILED, "b.jpg": Status.DONE}
 
 
 def test_what_cannot_be_opened_ends_the_run(tmp_path: Path, stand: Callable[[object], None]) -> None:
