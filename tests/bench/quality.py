@@ -6,7 +6,7 @@ photos without a clear subject.
 Photos are measured at their own size (long side up to 640) unless a section says otherwise, and rendered with the
 default lens. Where each measure comes from stands in measures.py, what it is taken of in sections.py, and what the model
 is held against in baselines.py. SSIM is that of scikit-image on luma, Gaussian window of sigma 1.5. Two cores take
-about four minutes.
+about five minutes.
 """
 
 import argparse
@@ -96,7 +96,8 @@ def assembled(
         "found": len([photo for photo in photos if photo.found]),
         "size_px": SIZE_PX,
         "tiled": len(tiled),
-        "composites": len(hinted),
+        "composites": len([rows for rows in hinted if "all" in rows]),
+        "own": len([rows for rows in hinted if sections.OWN in rows]),
         "without": len([rows for rows in empty if sections.WITHOUT in rows]),
         "far": len([rows for rows in hinted if sections.FAR in rows]),
     }
@@ -148,12 +149,13 @@ def main() -> None:
     library = Library(items, NATIVE_PX)
     half = mean_ellipse([unit_matte(library, index) for index in range(len(library))])
     chosen = range(0, len(library), -(-len(library) // arguments.limit) if arguments.limit else 1)
-    photos = []
+    photos, hinted = [], []
     for number, index in enumerate(chosen, 1):
-        photos.append(measured(network, case_of(network, library, index), half))
+        case = case_of(network, library, index)
+        photos.append(measured(network, case, half))
+        hinted.append(sections.own_hint(network, case, index))
         shown("photo", number, len(chosen))
     tiled = [sections.tiles(network, library[index][0]) for index in chosen[:: -(-len(chosen) // TILED)]]
-    hinted = []
     for number, composite in enumerate(composites(library, arguments.limit or COMPOSITES), 1):
         hinted.append(sections.hint(network, composite))
         shown("composite", number, arguments.limit or COMPOSITES)

@@ -32,6 +32,7 @@ VISIBLE = 0.01  # share of a composite that each of its objects must cover
 GAUSSIAN = "mask + Gaussian"
 WITHOUT, WITH = "without a subject", "validation photos"
 FAR, NEAR = "far one pointed at", "near one pointed at"
+OWN = "a photo's own subject"
 OF_A_PHOTO = "subject", "edge", "edge found", "kept", "halo", "target"
 
 
@@ -175,8 +176,19 @@ def pointed(library: Library, number: int) -> Pointed | None:
 def hint(network: Network, composite: Pointed) -> Rows:
     """IoU with the object that is pointed at, with the point and without it."""
     rows = "all", FAR if composite.far else NEAR
-    ious = {
-        "pointed": measures.iou(alpha_of(network.predict(composite.sample.photo, composite.point)), composite.sample.alpha),
-        "no hint": measures.iou(alpha_of(network.predict(composite.sample.photo)), composite.sample.alpha),
-    }
-    return dict.fromkeys(rows, ious)
+    without = alpha_of(network.predict(composite.sample.photo))
+    return dict.fromkeys(rows, with_point(network, composite.sample.photo, composite.sample.alpha, composite.point, without))
+
+
+def own_hint(network: Network, case: Case, number: int) -> Rows:
+    """IoU with the photo's own subject, with a random point on it and without it; nothing where there is no subject."""
+    point = scenes.subject_point(np.random.default_rng((SEED, number)), case.matte)
+    return {} if point is None else {OWN: with_point(network, case.photo, case.matte, point, case.alpha)}
+
+
+def with_point(
+    network: Network, photo: Image, wanted: Float, point: tuple[float, float], without: Float
+) -> dict[str, float]:
+    """IoU with the wanted alpha of the model's when it is given the point, and of the one it gave without it."""
+    alpha = alpha_of(network.predict(photo, point))
+    return {"pointed": measures.iou(alpha, wanted), "no hint": measures.iou(without, wanted)}
