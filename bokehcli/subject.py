@@ -10,6 +10,7 @@ Float = NDArray[np.float32]
 
 REACH = 0.3  # of the focus hint's height: 6 % of the long side
 NOTHING = -8.0  # logit of alpha where nothing is in focus
+CERTAIN = 5.0  # highest logit of alpha from which a patch away from the point is a part of what is meant
 
 
 def without_doubtful(logit: Float, sure: float, min_clarity: float) -> Float:
@@ -33,18 +34,22 @@ def without_doubtful(logit: Float, sure: float, min_clarity: float) -> Float:
 def pointed_at(logit: Float, point: tuple[float, float]) -> Float:
     """The logit of alpha (h, w) without the patches that are not at the point (x, y), shares of the sides.
 
-    The network marks what resembles the pointed place, and other things that stand out often remain. Here a patch is a
-    connected place that is mostly in focus. Without one at the point those within REACH stay; without any, everything. What
-    is nearer to a patch that goes than to one that stays goes with it.
+    The network marks what resembles the pointed place, and other things that stand out may remain. Here a patch is a
+    connected place that is mostly in focus. Without one at the point those within REACH are meant; without any, everything.
+    Of the others those stay of which the network is CERTAIN: parts of the same thing, which something in front divides, or
+    several of a kind. What is nearer to a patch that goes than to one that stays goes with it.
     """
     height, width = logit.shape
     _, patches = cv2.connectedComponents((logit > 0.0).astype(np.uint8), connectivity=4)
     row, column = (min(int(share * side), side - 1) for share, side in ((point[1], height), (point[0], width)))
     near = focus_hint(logit.shape, point) > REACH if patches[row, column] == 0 else np.zeros(logit.shape, np.bool_)
     near[row, column] = True
-    stays = np.isin(patches, np.setdiff1d(patches[near], 0))
+    meant = np.setdiff1d(patches[near], 0)
+    if not meant.size:
+        return logit
+    stays = np.isin(patches, np.union1d(meant, np.setdiff1d(patches[logit > CERTAIN], 0)))
     goes = (patches > 0) & ~stays
-    if not stays.any() or not goes.any():
+    if not goes.any():
         return logit
     to_kept, to_others = (cv2.distanceTransform((~mask).astype(np.uint8), cv2.DIST_L2, 5) for mask in (stays, goes))
     kept: Float = np.where(to_others < to_kept, np.minimum(logit, np.float32(NOTHING)), logit)

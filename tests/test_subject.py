@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from bokehcli.subject import pointed_at, without_doubtful
+from bokehcli.subject import CERTAIN, pointed_at, without_doubtful
 
 SURE = 0.1
 LARGE, SMALL = (slice(5, 30), slice(5, 25)), (slice(10, 20), slice(40, 50))  # of two_patches, with their rims
@@ -55,7 +55,7 @@ def test_patches_stay_whole_or_go_whole(seed: int, min_clarity: float) -> None:
 
 
 def test_of_two_patches_the_one_pointed_at_stays_with_its_rim() -> None:
-    logit = two_patches(5.0)
+    logit = two_patches(4.0)
     kept = pointed_at(logit, (44.5 / 60, 14.5 / 40))
     np.testing.assert_array_equal(kept[SMALL], logit[SMALL])
     assert alpha_of(kept[:, :30]).max() < 0.01
@@ -64,8 +64,17 @@ def test_of_two_patches_the_one_pointed_at_stays_with_its_rim() -> None:
     assert alpha_of(kept[:, 35:]).max() < 0.01
 
 
+def test_a_patch_that_the_network_is_certain_of_stays_wherever_one_points() -> None:
+    logit = two_patches(CERTAIN - 1.0)
+    logit[LARGE] += 0.1  # 5, and so just above
+    np.testing.assert_array_equal(pointed_at(logit, (44.5 / 60, 14.5 / 40)), logit)
+    kept = pointed_at(logit, (10.5 / 60, 14.5 / 40))
+    np.testing.assert_array_equal(kept[LARGE], logit[LARGE])
+    assert alpha_of(kept[:, 35:]).max() < 0.01
+
+
 def test_a_point_beside_a_patch_means_it_and_one_far_from_all_means_all() -> None:
-    logit = two_patches(5.0)
+    logit = two_patches(4.0)
     beside = pointed_at(logit, (50.0 / 60, 15.0 / 40))
     np.testing.assert_array_equal(beside[SMALL], logit[SMALL])
     assert alpha_of(beside[:, :30]).max() < 0.01
@@ -80,4 +89,5 @@ def test_pointing_takes_away_and_never_what_is_pointed_at(seed: int, x: float, y
     _, patches = cv2.connectedComponents((logit > 0).astype(np.uint8), connectivity=4)
     at = patches[min(int(y * 24), 23), min(int(x * 32), 31)]
     if at:
-        np.testing.assert_array_equal(kept > 0, patches == at)
+        stays = np.isin(patches, np.append(np.setdiff1d(patches[logit > CERTAIN], 0), at))
+        np.testing.assert_array_equal(kept > 0, stays)
