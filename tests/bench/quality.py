@@ -38,7 +38,7 @@ Float = NDArray[np.float32]
 
 COMMAND = "python -m tests.bench.quality DATA --write-card"
 COMPOSITES = 100
-TILED = 4  # photos, spread over the validation part
+TILED = 40  # photos, spread over the validation part
 
 
 @dataclasses.dataclass(frozen=True)
