@@ -1,8 +1,5 @@
 """The commands: words to options, and nothing else. What is heavy to import is imported inside a command."""
 
-import importlib.util
-import signal
-import subprocess
 import sys
 from collections.abc import Sequence
 from contextlib import closing
@@ -10,9 +7,9 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperCommand
 
 from bokehcli import __version__
+from bokehcli.arguments import container_of, path_of, point_of, switch
 from bokehcli.errors import BokehError, UsageError
 from bokehcli.options import (
     FASTEST_F_NUMBER,
@@ -27,6 +24,7 @@ from bokehcli.options import (
     strength_of_f_number,
 )
 from bokehcli.photo import Container
+from bokehcli.train import PassThrough, train
 
 ALL_DONE, FAILED, MISUSE, INTERRUPTED = 0, 1, 2, 130
 
@@ -53,30 +51,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return status if isinstance(status, int) else ALL_DONE
 
 
-def _path(text: str) -> Path:
-    """A path; nothing at all, as an unset shell variable gives, is not taken for the current folder."""
-    if not text:
-        raise typer.BadParameter("the name is empty")
-    return Path(text)
-
-
-def _container(text: str) -> Container:
-    """A container by its name, or by its usual suffix."""
-    for container in Container:
-        if text.lower().lstrip(".") in (container.value, container.suffix.lstrip(".")):
-            return container
-    raise typer.BadParameter(f"{text} is none of {', '.join(Container)}")
-
-
-def _point(text: str) -> tuple[float, float]:
-    """'0.3,0.6' as a point (x, y)."""
-    try:
-        x, y = (float(part) for part in text.split(","))
-    except ValueError:
-        raise typer.BadParameter(f"{text} is no point X,Y, such as 0.5,0.4") from None
-    return x, y
-
-
 def _print_version(wanted: bool) -> None:
     if wanted:
         typer.echo(f"bokeh {__version__}")
@@ -96,18 +70,18 @@ def bokeh(
 def run(
     sources: Annotated[
         list[Path],
-        typer.Argument(metavar="SRC...", parser=_path, help="Photos, and folders to search for photos."),
+        typer.Argument(metavar="SRC...", parser=path_of, help="Photos, and folders to search for photos."),
     ],
     out: Annotated[
         Path,
-        typer.Option("--out", "-o", metavar="DIR", parser=_path, help="Folder for the results; made when absent."),
+        typer.Option("--out", "-o", metavar="DIR", parser=path_of, help="Folder for the results; made when absent."),
     ],
     container: Annotated[
         Container | None,
         typer.Option(
             "--format",
             metavar=f"[{'|'.join(Container)}]",
-            parser=_container,
+            parser=container_of,
             show_default="each photo's own",
             help="File format of the results.",
             rich_help_panel="Output",
@@ -124,49 +98,34 @@ def run(
     ] = EncodeOptions.quality,
     save_maps: Annotated[
         bool,
-        typer.Option(
+        switch(
             "--save-maps",
-            help="Also write what was found in focus (.alpha.png) and how far out of focus the rest is (.defocus.png).",
-            rich_help_panel="Output",
+            "Also write what was found in focus (.alpha.png) and how far out of focus the rest is (.defocus.png).",
+            "Output",
         ),
     ] = RunOptions.save_maps,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace results that are already there.", rich_help_panel="Output")
-    ] = False,
+    overwrite: Annotated[bool, switch("--overwrite", "Replace results that are already there.", "Output")] = False,
     skip_existing: Annotated[
-        bool,
-        typer.Option(
-            "--skip-existing", help="Leave out photos whose result is already there.", rich_help_panel="Output"
-        ),
+        bool, switch("--skip-existing", "Leave out photos whose result is already there.", "Output")
     ] = False,
     dry_run: Annotated[
-        bool,
-        typer.Option(
-            "--dry-run", help="Print what would be written where, and write nothing.", rich_help_panel="Output"
-        ),
+        bool, switch("--dry-run", "Print what would be written where, and write nothing.", "Output")
     ] = False,
     preserve_times: Annotated[
-        bool,
-        typer.Option(
-            "--preserve-times", help="Give results the times of their photos' files.", rich_help_panel="Metadata"
-        ),
+        bool, switch("--preserve-times", "Give results the times of their photos' files.", "Metadata")
     ] = MetadataOptions.preserve_times,
     strip_gps: Annotated[
-        bool,
-        typer.Option("--strip-gps", help="Leave out where photos were taken (EXIF and XMP).", rich_help_panel="Metadata"),
+        bool, switch("--strip-gps", "Leave out where photos were taken (EXIF and XMP).", "Metadata")
     ] = MetadataOptions.strip_gps,
     strip_metadata: Annotated[
-        bool,
-        typer.Option(
-            "--strip-metadata", help="Leave out everything but the ICC profile and the density.", rich_help_panel="Metadata"
-        ),
+        bool, switch("--strip-metadata", "Leave out everything but the ICC profile and the density.", "Metadata")
     ] = MetadataOptions.strip,
     strict: Annotated[
         bool,
-        typer.Option(
+        switch(
             "--strict",
-            help="Refuse photos of which anything would be left out, such as a gain map, instead of saying so.",
-            rich_help_panel="Metadata",
+            "Refuse photos of which anything would be left out, such as a gain map, instead of saying so.",
+            "Metadata",
         ),
     ] = RunOptions.strict,
     strength: Annotated[
@@ -200,7 +159,7 @@ def run(
         Any,  # a tuple would be taken for two arguments
         typer.Option(
             metavar="X,Y",
-            parser=_point,
+            parser=point_of,
             show_default="what stands out",
             help="Focus on what is at this point: shares of the width from the left and of the height from the top.",
             rich_help_panel="Lens",
@@ -224,7 +183,7 @@ def run(
         Path | None,
         typer.Option(
             metavar="PATH",
-            parser=_path,
+            parser=path_of,
             show_default="the bundled one",
             help="Folder or card of a model.",
             rich_help_panel="Running",
@@ -255,13 +214,8 @@ def run(
             metavar="SECONDS", help="Give up a photo of several that takes longer; 0 is never.", rich_help_panel="Running"
         ),
     ] = RunOptions.time_limit_s,
-    quiet: Annotated[
-        bool, typer.Option("--quiet", "-q", help="Say nothing but failures.", rich_help_panel="Messages")
-    ] = False,
-    verbose: Annotated[
-        bool,
-        typer.Option("--verbose", "-v", help="Say more, with the traceback of a fault.", rich_help_panel="Messages"),
-    ] = False,
+    quiet: Annotated[bool, switch("--quiet -q", "Say nothing but failures.", "Messages")] = False,
+    verbose: Annotated[bool, switch("--verbose -v", "Say more, with the traceback of a fault.", "Messages")] = False,
 ) -> None:
     """Render photos with a blurred background.
 
@@ -333,40 +287,4 @@ def _run(sources: Sequence[Path], out: Path, options: RunOptions, *, dry_run: bo
     return ALL_DONE if reporter.all_well else FAILED
 
 
-class _PassThrough(TyperCommand):
-    """A command that leaves its arguments as they are, `--` and `--help` included."""
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        ctx.args = list(args)
-        return args
-
-
-@app.command(cls=_PassThrough, add_help_option=False)
-def train(context: typer.Context) -> None:
-    """Train a model of your own: bokeh train DATA --out DIR. Needs PyTorch."""
-    if importlib.util.find_spec("torch") is None:
-        missing = "training needs PyTorch: pip install 'bokehcli[train]'"
-        if "--help" in context.args:
-            typer.echo(f"{train.__doc__}\nAll options are explained once it is there; {missing}")
-            raise typer.Exit(ALL_DONE)
-        typer.echo(f"bokeh: {missing}", err=True)
-        raise typer.Exit(FAILED)
-    with subprocess.Popen([sys.executable, "-m", "bokehcli.trainer", *context.args]) as child:
-        raise typer.Exit(_wait_for(child))
-
-
-def _wait_for(child: subprocess.Popen[bytes]) -> int:
-    """The child's exit status, as a shell gives it: 128 + N when signal N ended it.
-
-    On Ctrl-C the terminal interrupts the child as well, which stops in its own time with a checkpoint; so wait on.
-    """
-    earlier = signal.signal(signal.SIGTERM, lambda *_: child.terminate())
-    try:
-        while True:
-            try:
-                status = child.wait()
-                return status if status >= 0 else 128 - status
-            except KeyboardInterrupt:
-                continue
-    finally:
-        signal.signal(signal.SIGTERM, earlier)
+app.command(cls=PassThrough, add_help_option=False)(train)

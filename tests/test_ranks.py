@@ -21,7 +21,7 @@ RANKS = {
     3: ["pipeline"],
     4: ["workers"],
     5: ["batch", "progress"],
-    6: ["cli", "__main__"],
+    6: ["arguments", "train", "cli", "__main__"],
 }
 RANK_OF = {module: rank for rank, modules in RANKS.items() for module in modules}
 # Where the modules of one rank may use each other: the vocabulary, and the entry point.
