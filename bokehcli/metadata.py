@@ -124,13 +124,11 @@ def _blank_thumbnail(stream: bytearray, offset: int, directories: list[ifd.Direc
         directory = ifd.read_directory(bytes(stream), offset)
     except Malformed:
         return
-    taken = [span for other in directories for span in other.spans()] + [(0, 8)]
+    spans: list[tuple[int, int]] = []
     for offset_tag, length_tag in THUMBNAIL_TAGS:
         starts, lengths = (ifd.integers(directory.find(tag), big=big) for tag in (offset_tag, length_tag))
-        for start, length in zip(starts, lengths, strict=False):
-            stop = min(start + length, len(stream))
-            if start < stop and all(stop <= low or high <= start for low, high in taken):
-                stream[start:stop] = bytes(stop - start)
+        spans += [(start, start + length) for start, length in zip(starts, lengths, strict=False)]
+    ifd.blank(stream, spans, [span for other in directories for span in other.spans()])
 
 
 def _is_grey(data: bytes, container: Container) -> bool:

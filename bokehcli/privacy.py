@@ -66,12 +66,10 @@ def exif_without_gps(exif: bytes) -> bytes | None:
     kept = [entry for entry in first.entries if entry.tag != ifd.GPS_IFD]
     if not kept:
         return None
-    taken = [(0, 8), (first.offset, first.next_at + 4), *((e.value_at, e.value_at + e.length) for e in kept)]
+    others = [(first.offset, first.next_at + 4), *((entry.value_at, entry.value_at + entry.length) for entry in kept)]
     for pointer in pointers:
         for offset in ifd.integers(pointer, big=big, most=1):
-            for start, stop in ifd.read_directory(exif, offset).spans():
-                if all(stop <= low or high <= start for low, high in taken):
-                    patched[start:stop] = bytes(min(stop, len(patched)) - start)
+            ifd.blank(patched, ifd.read_directory(exif, offset).spans(), others)
     _take_out(patched, first, big=big)
     return bytes(patched)
 

@@ -119,6 +119,15 @@ def integers(entry: Entry | None, *, big: bool, most: int = 1 << 20) -> tuple[in
     return tuple(unsigned(entry.stream, at, step, big=big) for at in range(entry.value_at, stop, step))
 
 
+def blank(stream: bytearray, spans: Iterable[tuple[int, int]], kept: Iterable[tuple[int, int]]) -> None:
+    """Zero each span (start, stop) of a stream, unless it meets one that is kept, or the header."""
+    taken = [(0, 8), *kept]
+    for start, end in spans:
+        stop = min(end, len(stream))
+        if start < stop and all(stop <= low or high <= start for low, high in taken):
+            stream[start:stop] = bytes(stop - start)
+
+
 def read_orientation(stream: bytes | None) -> int:
     """The orientation of an EXIF or TIFF stream, 1 to 8; 1 where it is absent or unreadable."""
     try:
