@@ -8,6 +8,7 @@ from bokehcli.discover import Job
 from bokehcli.model import find_model
 from bokehcli.options import Existing, RunOptions
 from bokehcli.outcome import Outcome, Status
+from bokehcli.photo import Container
 from bokehcli.storage import ALREADY_EXISTS
 from bokehcli.workers import Pool, share_out
 
@@ -25,6 +26,10 @@ def open_batch(
     What is needed and absent is an error before the first photo: raises ModelError, DeviceError, MissingDependency.
     """
     photos = sum(settle_existing(job, options.existing) is None for job in jobs)
+    if photos and options.encode.container is Container.HEIC:
+        from bokehcli import heic
+
+        heic.load()
     shared = share_out(options, photos)
     if photos >= PROCESSES_FROM:
         if shared.needs_maps:

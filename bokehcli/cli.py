@@ -92,7 +92,7 @@ def run(
         typer.Option(
             metavar="1..100",
             show_default="each photo's own",
-            help="Quality of JPEG and WebP.",
+            help="Quality of JPEG, WebP, AVIF and HEIC.",
             rich_help_panel="Output",
         ),
     ] = EncodeOptions.quality,
@@ -219,7 +219,8 @@ def run(
 ) -> None:
     """Render photos with a blurred background.
 
-    Folders are searched for JPEG, PNG, WebP, TIFF and BMP files, and mirrored under DIR.
+    Folders are searched for JPEG, PNG, WebP, TIFF, AVIF, HEIC and BMP files, and mirrored
+    under DIR.
 
     The path of each result is printed on stdout, one a line; everything else goes to stderr.
     """

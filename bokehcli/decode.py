@@ -5,18 +5,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bokehcli import containers
-from bokehcli.containers import CutShort, Malformed, jpeg, png, tiff
+from bokehcli import containers, heic
+from bokehcli.containers import CutShort, Malformed, heif, jpeg, png, tiff
 from bokehcli.errors import DecodeError, UnsupportedPhoto
 from bokehcli.opencv import cv2
 from bokehcli.options import DecodeOptions
 from bokehcli.photo import Carried, Container, Photo
+from bokehcli.pixels import spread
 
+FIRST_TURNED = 5  # of the orientations, from which on height and width are swapped
 GREY_OR_RGB, CMYK = (0, 1, 2), 5  # TIFF's numbers for them
 
 # Kinds of files that people have and that are not read, by what stands at byte 4 or at the start.
 _NOT_READ = {
-    b"ftyp": "HEIC, AVIF and CR3 are not read: convert it to JPEG, PNG or TIFF first",
+    b"ftyp": "a film, CR3 or JPEG XL is not read: save the photo as JPEG, PNG or TIFF first",
     b"GIF8": "GIF is not read: convert it to PNG first",
     b"II+\0": "BigTIFF is not read: save it as a classic TIFF",
     b"MM\0+": "BigTIFF is not read: save it as a classic TIFF",
@@ -37,7 +39,7 @@ def decode_photo(data: bytes, name: str, options: DecodeOptions) -> Photo:
         reason = _NOT_READ.get(data[4:8]) or _NOT_READ.get(data[:4])
         if reason:
             raise UnsupportedPhoto(name, reason)
-        raise DecodeError(name, "not a JPEG, PNG, WebP, TIFF or BMP file")
+        raise DecodeError(name, "not a JPEG, PNG, WebP, TIFF, BMP, AVIF or HEIC file")
     try:
         return _decode(data, name, container, options)
     except CutShort as error:
@@ -57,19 +59,28 @@ def _decode(data: bytes, name: str, container: Container, options: DecodeOptions
         raise CutShort
     if containers.is_animated(data, container):
         raise UnsupportedPhoto(name, "animated pictures are not rendered")
+    reason = containers.refusal(data, container)
+    if reason is not None:
+        raise UnsupportedPhoto(name, reason)
     warnings: list[str] = []
     if container is Container.TIFF:
         warnings += _check_tiff(data, name)
     carried, lost = containers.get_carried(data, container)
-    orientation = containers.read_orientation(carried.exif)
+    orientation = _orientation(data, container, carried)
     if _is_cmyk(data, container) or (carried.icc or b"")[16:20] == b"CMYK":
         carried = Carried(exif=carried.exif, xmp=carried.xmp, others=carried.others)
         warnings.append("CMYK colours were converted to RGB without their ICC profile, which was left out")
 
-    decoded = _decode_pixels(containers.for_decoder(data, container), name)
-    if decoded.shape[:2] != size:
+    decoded = _decode_pixels(data, name, container)
+    turned_already = container is Container.HEIC and orientation >= FIRST_TURNED
+    if decoded.shape[:2] != (size[::-1] if turned_already else size):
         raise DecodeError(name, "the picture is not as large as its header declares")
+    bits = _bits(data, container, decoded)
+    if container is Container.AVIF and decoded.dtype == np.uint16:
+        decoded = spread(decoded, bits)
     image, opacity = _split(decoded)
+    if container is Container.HEIC:
+        orientation = 1
     if container is Container.TIFF:
         image, opacity = _finish_tiff(data, image, opacity)
     grey = decoded.ndim == 2 or (container is Container.PNG and png.is_grey(data))
@@ -81,16 +92,31 @@ def _decode(data: bytes, name: str, container: Container, options: DecodeOptions
         grey=grey,
         orientation=orientation,
         quality=containers.estimated_quality(data, container),
-        subsampling=jpeg.subsampling(data) if container is Container.JPEG else None,
+        subsampling=containers.subsampling(data, container),
         progressive=container is Container.JPEG and jpeg.is_progressive(data),
+        bits=bits,
         carried=carried,
         warnings=(*warnings, *lost),
     )
 
 
+def _orientation(data: bytes, container: Container, carried: Carried) -> int:
+    """How the pixels are turned in the file. Raises Malformed."""
+    if container in (Container.AVIF, Container.HEIC):
+        return heif.orientation(data)
+    return containers.read_orientation(carried.exif)
+
+
+def _bits(data: bytes, container: Container, decoded: NDArray[Any]) -> int:
+    """Of a channel in the file."""
+    if decoded.dtype == np.uint8:
+        return 8
+    return heif.bits(data) if container in (Container.AVIF, Container.HEIC) else 16
+
+
 def upright(image: NDArray[Any], orientation: int) -> NDArray[Any]:
     """Undo an EXIF orientation (EXIF 2.32, 4.6.4 A). image: (H, W, ...). Orientations 5 to 8 swap height and width."""
-    if orientation >= 5:
+    if orientation >= FIRST_TURNED:
         image = image.swapaxes(0, 1)
     if orientation in (3, 4, 7, 8):
         image = image[::-1]
@@ -124,13 +150,23 @@ def _is_cmyk(data: bytes, container: Container) -> bool:
     return container is Container.JPEG and jpeg.components(data) == 4
 
 
-def _decode_pixels(data: bytes, name: str) -> NDArray[Any]:
-    """(H, W), (H, W, 3) or (H, W, 4), BGR order, uint8 or uint16, not turned."""
+def _decode_pixels(data: bytes, name: str, container: Container) -> NDArray[Any]:
+    """(H, W), (H, W, 3) or (H, W, 4), BGR order, uint8 or uint16, not turned, but for HEIC.
+
+    Of 10 and 12 bits in an AVIF the range is that of so many.
+    """
+    if container is Container.HEIC:
+        swapped = heic.decode(data, name)
+        order = {3: cv2.COLOR_RGB2BGR, 4: cv2.COLOR_RGBA2BGRA}
+        return swapped if swapped.ndim == 2 else cv2.cvtColor(swapped, order[swapped.shape[2]])
+    data = containers.for_decoder(data, container)
     try:
         decoded = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     except (cv2.error, MemoryError) as error:
         raise DecodeError(name, f"the picture cannot be decoded: {' '.join(str(error).split())[:200]}") from error
     if decoded is None:
+        if container is Container.AVIF and not cv2.haveImageWriter(".avif"):
+            raise UnsupportedPhoto(name, "the OpenCV that is installed reads no AVIF")
         raise DecodeError(name, "the picture is damaged or encoded in a way that is not read")
     if decoded.dtype not in (np.uint8, np.uint16) or decoded.shape[2:] not in ((), (3,), (4,)):
         raise UnsupportedPhoto(name, f"samples of type {decoded.dtype}, {decoded.shape[2:]} channels are not rendered")

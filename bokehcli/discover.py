@@ -23,6 +23,10 @@ CONTAINER_OF_SUFFIX = {
     ".tif": Container.TIFF,
     ".tiff": Container.TIFF,
     ".bmp": Container.BMP,
+    ".avif": Container.AVIF,
+    ".heic": Container.HEIC,
+    ".heif": Container.HEIC,
+    ".hif": Container.HEIC,
 }
 
 

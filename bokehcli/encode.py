@@ -1,56 +1,73 @@
 """Pixels -> bytes of a container, without metadata."""
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from bokehcli import heic
 from bokehcli.containers import Malformed, tiff
 from bokehcli.containers.ifd import SHORT, Field
 from bokehcli.containers.reading import byte_order
 from bokehcli.errors import EncodeError
 from bokehcli.opencv import cv2
 from bokehcli.photo import Container, Photo
+from bokehcli.pixels import gathered
 
 # Where the source does not tell. At 92 the loss of a second encoding is not seen; WebP reaches that at a lower number.
-DEFAULT_JPEG_QUALITY = 92
 FULL_COLOUR_QUALITY = 90  # from here on an unknown source is given 4:4:4
-WITH_OPACITY = (Container.PNG, Container.WEBP, Container.TIFF)
-WITH_16_BITS = (Container.PNG, Container.TIFF)
+DEFAULT_QUALITY = {Container.JPEG: 92, Container.AVIF: 90, Container.HEIC: 90}
+WITH_OPACITY = (Container.PNG, Container.WEBP, Container.TIFF, Container.AVIF, Container.HEIC)
+BITS = {Container.PNG: 16, Container.TIFF: 16, Container.AVIF: 12, Container.HEIC: heic.WRITTEN_BITS}  # where above 8
 ADOBE_DEFLATE = 8
+AVIF_SPEED = 10  # of 0 to 10; 9, OpenCV's own choice, makes the same file in nearly twice the time
+COLOUR = 3  # dimensions of a picture that is not grey
 
 
-def encode_image(
-    image: NDArray[Any],
-    opacity: NDArray[Any] | None,
-    container: Container,
-    *,
-    quality: int | None,
-    grey: bool,
-    name: str,
-    subsampling: str | None = None,
-    progressive: bool = False,
-) -> bytes:
+@dataclass(frozen=True, kw_only=True)
+class Encoding:
+    """How a picture is written.
+
+    quality: 1 to 100, of JPEG, WebP, AVIF and HEIC; None is DEFAULT_QUALITY, and lossless for WebP. grey: a single channel,
+    the image's first, where the container has that and there is no opacity to write. subsampling: for JPEG and HEIC, as
+    in Photo; None is 4:2:0, and for JPEG 4:4:4 from quality 90. progressive: a JPEG in scans of growing detail. bits: of a
+    channel of a uint16 image, where the container has a choice.
+    """
+
+    container: Container
+    quality: int | None = None
+    grey: bool = False
+    subsampling: str | None = None
+    progressive: bool = False
+    bits: int = 16
+
+
+def encode_image(image: NDArray[Any], opacity: NDArray[Any] | None, encoding: Encoding, name: str) -> bytes:
     """Encode a picture; what a container cannot hold is reduced, and ``encoding_losses`` says so.
 
-    image: (H, W, 3) uint8 or uint16, RGB. opacity: (H, W) of the same type or None; JPEG and BMP drop it. grey: write a
-    single channel, the image's first, where the container has that and there is no opacity to write. quality: 1 to 100
-    for JPEG and WebP; None is DEFAULT_JPEG_QUALITY for JPEG and lossless for WebP. subsampling: for JPEG, as in
-    Photo; None is 4:4:4 from quality 90 and 4:2:0 below. progressive: a JPEG in scans of growing detail. PNG and TIFF
-    keep 16 bits, others get 8. Raises EncodeError.
+    image: (H, W, 3) uint8 or uint16, RGB. opacity: (H, W) of the same type or None; JPEG and BMP drop it. PNG and TIFF
+    keep 16 bits, AVIF 10 or 12, HEIC 10, others get 8. Raises EncodeError.
     """
-    if container not in WITH_16_BITS:
+    container = encoding.container
+    if container not in BITS:
         image = to_8_bits(image)
         opacity = None if opacity is None else to_8_bits(opacity)
     if container not in WITH_OPACITY:
         opacity = None
+    pixels = np.ascontiguousarray(image[..., 0]) if encoding.grey and container is not Container.WEBP else image
     if opacity is not None:
-        pixels = np.dstack((image[..., ::-1], opacity))
-    elif grey and container is not Container.WEBP:
-        pixels = np.ascontiguousarray(image[..., 0])
-    else:
-        pixels = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
-    data = _encode(pixels, container, _parameters(container, quality, subsampling, progressive), name)
+        pixels = np.dstack((image, opacity))
+    if container is Container.HEIC:
+        return heic.encode(pixels, encoding.quality or DEFAULT_QUALITY[container], encoding.subsampling, name)
+    if pixels.ndim == COLOUR:
+        pixels = cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR if opacity is None else cv2.COLOR_RGBA2BGRA)
+    parameters = _parameters(encoding)
+    if container is Container.AVIF and pixels.dtype == np.uint16:
+        bits = min(encoding.bits, BITS[container])
+        pixels = gathered(pixels, bits)
+        parameters += [cv2.IMWRITE_AVIF_DEPTH, bits]
+    data = _encode(pixels, container, parameters, name)
     if opacity is not None and container is Container.TIFF:
         return _declare_straight_opacity(data, name)
     return data
@@ -67,8 +84,8 @@ def encoding_losses(photo: Photo, container: Container) -> tuple[str, ...]:
     kind = container.value.upper()
     if photo.opacity is not None and container not in WITH_OPACITY:
         losses.append(f"{kind} holds no opacity: left out")
-    if photo.image.dtype == np.uint16 and container not in WITH_16_BITS:
-        losses.append(f"{kind} holds 8 bits a channel: rounded from 16")
+    if photo.bits > BITS.get(container, 8):
+        losses.append(f"{kind} holds {BITS.get(container, 8)} bits a channel: rounded from {photo.bits}")
     return tuple(losses)
 
 
@@ -79,15 +96,14 @@ def to_8_bits(samples: NDArray[Any]) -> NDArray[np.uint8]:
     return ((samples.astype(np.uint32) + 128) // 257).astype(np.uint8)  # 65535 / 255 = 257
 
 
-def _parameters(
-    container: Container, quality: int | None, subsampling: str | None, progressive: bool
-) -> list[int]:
+def _parameters(encoding: Encoding) -> list[int]:
+    container, quality = encoding.container, encoding.quality
     if container is Container.JPEG:
-        quality = quality or DEFAULT_JPEG_QUALITY
-        subsampling = subsampling or ("4:4:4" if quality >= FULL_COLOUR_QUALITY else "4:2:0")
+        quality = quality or DEFAULT_QUALITY[container]
+        subsampling = encoding.subsampling or ("4:4:4" if quality >= FULL_COLOUR_QUALITY else "4:2:0")
         factor = getattr(cv2, f"IMWRITE_JPEG_SAMPLING_FACTOR_{subsampling.replace(':', '')}")
         return [cv2.IMWRITE_JPEG_QUALITY, quality, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, factor,
-                cv2.IMWRITE_JPEG_OPTIMIZE, 1, cv2.IMWRITE_JPEG_PROGRESSIVE, int(progressive)]  # fmt: skip
+                cv2.IMWRITE_JPEG_OPTIMIZE, 1, cv2.IMWRITE_JPEG_PROGRESSIVE, int(encoding.progressive)]  # fmt: skip
     if container is Container.WEBP and quality is None:
         # Above 100 is lossless; colours under full transparency are kept too where OpenCV can (from 5.0).
         keep = getattr(cv2, "IMWRITE_WEBP_LOSSLESS_PRESERVE_COLOR", None)
@@ -95,6 +111,8 @@ def _parameters(
         return [cv2.IMWRITE_WEBP_QUALITY, 101, *extra]
     if container is Container.WEBP and quality is not None:
         return [cv2.IMWRITE_WEBP_QUALITY, quality]
+    if container is Container.AVIF:
+        return [cv2.IMWRITE_AVIF_QUALITY, quality or DEFAULT_QUALITY[container], cv2.IMWRITE_AVIF_SPEED, AVIF_SPEED]
     if container is Container.TIFF:
         return [cv2.IMWRITE_TIFF_COMPRESSION, ADOBE_DEFLATE]
     return []

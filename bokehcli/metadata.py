@@ -9,7 +9,7 @@ from dataclasses import replace
 from piexif import ExifIFD, ImageIFD
 
 from bokehcli import containers
-from bokehcli.containers import Malformed, ifd, jpeg, png, tiff
+from bokehcli.containers import Malformed, heif, ifd, jpeg, png, tiff
 from bokehcli.containers.reading import byte_order
 from bokehcli.errors import EncodeError
 from bokehcli.options import MetadataOptions
@@ -136,6 +136,8 @@ def _is_grey(data: bytes, container: Container) -> bool:
         return jpeg.components(data) == 1
     if container is Container.PNG:
         return png.is_grey(data)
+    if container in (Container.AVIF, Container.HEIC):
+        return heif.is_grey(data)
     return container is Container.TIFF and tiff.photometric(data) in (0, 1)
 
 

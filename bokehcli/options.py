@@ -74,7 +74,8 @@ class DecodeOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class EncodeOptions:
-    """container: None keeps the source's. quality: 1 to 100 for JPEG and WebP; None keeps the source's, as estimated."""
+    """container: None keeps the source's. quality: 1 to 100 of JPEG, WebP, AVIF and HEIC; None
+    keeps the source's, as estimated."""
 
     container: Container | None = None
     quality: int | None = None

@@ -16,11 +16,13 @@ class Container(StrEnum):
     WEBP = "webp"
     TIFF = "tiff"
     BMP = "bmp"
+    AVIF = "avif"
+    HEIC = "heic"
 
     @property
     def suffix(self) -> str:
         """The usual file name suffix, with its dot."""
-        return {"jpeg": ".jpg", "png": ".png", "webp": ".webp", "tiff": ".tif", "bmp": ".bmp"}[self.value]
+        return {"jpeg": ".jpg", "tiff": ".tif"}.get(self.value, f".{self.value}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,8 +47,9 @@ class Photo:
     image: (H, W, 3) uint8 or uint16, RGB, upright, in the encoding of its ICC profile. opacity: (H, W) of the same
     type, or None. grey: the file had a single channel (the image holds it three times). orientation: the EXIF
     orientation that was undone, 1 to 8. quality: for JPEG and lossy WebP, 1 to 100 as estimated; None is unknown or
-    lossless. subsampling: of a JPEG's colour channels, such as "4:2:0"; None is unknown or not a colour JPEG.
-    progressive: a JPEG that comes in scans of growing detail.
+    lossless. subsampling: of the colour channels of a JPEG or HEIC, such as "4:2:0"; None is unknown or none.
+    progressive: a JPEG that comes in scans of growing detail. bits: of a channel in the file; 10 and 12 are spread over
+    the whole range of uint16.
     """
 
     name: str
@@ -58,6 +61,7 @@ class Photo:
     quality: int | None = None
     subsampling: str | None = None
     progressive: bool = False
+    bits: int = 8
     carried: Carried = field(default_factory=Carried)
     warnings: tuple[str, ...] = ()
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from bokehcli.decode import decode_photo
 from bokehcli.discover import Job
-from bokehcli.encode import encode_image, encode_map, encoding_losses
+from bokehcli.encode import Encoding, encode_image, encode_map, encoding_losses
 from bokehcli.errors import BokehError, PhotoError, UnsupportedPhoto
 from bokehcli.infer import Network, open_network
 from bokehcli.lens import render
@@ -20,7 +20,7 @@ from bokehcli.model import find_model
 from bokehcli.opencv import cv2
 from bokehcli.options import Existing, LensOptions, RunOptions
 from bokehcli.outcome import Outcome, Status
-from bokehcli.photo import Photo
+from bokehcli.photo import Container, Photo
 from bokehcli.pixels import from_unit, resize
 from bokehcli.resources import keep_freed_memory
 from bokehcli.storage import read_bytes, times_of, write_atomic
@@ -56,16 +56,7 @@ class Renderer:
                 image = self._blur(photo, self.network, job, warnings, written)
                 edit = None if image is photo.image else edit_of(self.options.lens)
                 photo = replace(photo, image=image)
-            data = encode_image(
-                photo.image,
-                photo.opacity,
-                container,
-                quality=photo.quality if self.options.encode.quality is None else self.options.encode.quality,
-                grey=photo.grey,
-                name=str(job.destination),
-                subsampling=photo.subsampling,
-                progressive=photo.progressive,
-            )
+            data = encode_image(photo.image, photo.opacity, self._encoding(photo, container), str(job.destination))
             data, lost = attach_metadata(data, container, photo, self.options.metadata, edit)
             warnings += self._allowed(photo, lost)
             exclusive = self.options.existing is not Existing.OVERWRITE
@@ -90,6 +81,17 @@ class Renderer:
             error=error,
             traceback=trace,
             written=tuple(written),
+        )
+
+    def _encoding(self, photo: Photo, container: Container) -> Encoding:
+        """As the photo was encoded, but for what is asked for."""
+        return Encoding(
+            container=container,
+            quality=photo.quality if self.options.encode.quality is None else self.options.encode.quality,
+            grey=photo.grey,
+            subsampling=photo.subsampling,
+            progressive=photo.progressive,
+            bits=photo.bits,
         )
 
     def _allowed(self, photo: Photo, losses: tuple[str, ...]) -> tuple[str, ...]:

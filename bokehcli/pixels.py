@@ -27,6 +27,18 @@ def from_unit(image: Float, dtype: Any) -> NDArray[Any]:
     return np.rint(np.clip(image, 0.0, 1.0) * top).astype(dtype)
 
 
+def spread(samples: NDArray[np.uint16], bits: int) -> NDArray[np.uint16]:
+    """Samples of so many bits over the whole range of uint16."""
+    top = (1 << bits) - 1
+    return ((np.minimum(samples, top).astype(np.uint32) * 65535 + top // 2) // top).astype(np.uint16)
+
+
+def gathered(samples: NDArray[np.uint16], bits: int) -> NDArray[np.uint16]:
+    """The nearest samples of so many bits: what `spread` was given, if it was."""
+    top = (1 << bits) - 1
+    return ((samples.astype(np.uint32) * top + 32767) // 65535).astype(np.uint16)
+
+
 def srgb_to_linear(image: Float) -> Float:
     """sRGB-encoded [0, 1] -> linear light [0, 1], any shape."""
     low = image / 12.92

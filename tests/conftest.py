@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from hypothesis import settings
+from pillow_heif import register_heif_opener
 
 from bokehcli.model import ModelCard, find_model
 
@@ -14,6 +15,8 @@ settings.load_profile("here")
 
 # Tests interrupt programs they start. Those inherit that interrupts are ignored, as nohup and & leave it, but no handler.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+register_heif_opener()  # so that Pillow is an independent reader of HEIC too, as it is of AVIF
 
 PHOTOS = Path(__file__).parent / "photos"
 

@@ -231,7 +231,7 @@ def test_what_is_no_photo_is_a_decode_error(data):
         decode(data, "holiday.jpg")
 
 
-@pytest.mark.parametrize("start", [b"\0\0\0\x18ftypheic", b"GIF89a", b"II+\0", b"MM\0+"])
+@pytest.mark.parametrize("start", [b"\0\0\0\x18ftypcrx ", b"GIF89a", b"II+\0", b"MM\0+"])
 def test_known_kinds_that_are_not_read_are_named(start):
     with pytest.raises(UnsupportedPhoto, match="not read"):
         decode(start + b"\0" * 50)

@@ -13,7 +13,7 @@ from PIL import Image
 from bokehcli import containers
 from bokehcli.containers import jpeg, webp
 from bokehcli.decode import decode_photo
-from bokehcli.encode import encode_image, encode_map, encoding_losses, to_8_bits
+from bokehcli.encode import Encoding, encode_image, encode_map, encoding_losses, to_8_bits
 from bokehcli.errors import EncodeError
 from bokehcli.opencv import cv2
 from bokehcli.options import DecodeOptions
@@ -34,7 +34,7 @@ def smooth():
 
 
 def encode(image, container, opacity=None, **options):
-    return encode_image(image, opacity, container, **{"quality": None, "grey": False, "name": "photo", **options})
+    return encode_image(image, opacity, Encoding(container=container, **options), "photo")
 
 
 def decode(data):
@@ -164,10 +164,12 @@ def test_a_picture_too_large_for_its_container_is_an_encode_error(container, wid
 
 
 def test_losses_are_told():
-    photo = Photo(name="p", container=Container.PNG, image=noise(3, np.uint16), opacity=noise(1, np.uint16))
+    photo = Photo(name="p", container=Container.PNG, image=noise(3, np.uint16), opacity=noise(1, np.uint16), bits=16)
     assert len(encoding_losses(photo, Container.JPEG)) == 2
     assert len(encoding_losses(photo, Container.WEBP)) == 1
     assert encoding_losses(photo, Container.TIFF) == ()
+    assert encoding_losses(photo, Container.AVIF) == ("AVIF holds 12 bits a channel: rounded from 16",)
+    assert encoding_losses(photo, Container.HEIC) == ("HEIC holds 10 bits a channel: rounded from 16",)
 
 
 def test_without_opencv_the_error_says_how_to_get_it(tmp_path):

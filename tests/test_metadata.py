@@ -16,7 +16,7 @@ from PIL import Image, ImageCms, ImageOps, PngImagePlugin
 from bokehcli import containers
 from bokehcli.containers import ifd
 from bokehcli.decode import decode_photo
-from bokehcli.encode import encode_image
+from bokehcli.encode import Encoding, encode_image
 from bokehcli.errors import EncodeError
 from bokehcli.metadata import attach_metadata, correct_exif
 from bokehcli.options import DecodeOptions
@@ -74,8 +74,8 @@ def photo_of(carried, container=Container.JPEG, image=PIXELS, **options):
 def written(photo, container=None, **options):
     """The photo encoded and with its metadata, and the warnings."""
     container = container or photo.container
-    options = {"quality": 95, "grey": photo.grey, "name": photo.name, **options}
-    data = encode_image(photo.image, photo.opacity, container, **options)
+    encoding = Encoding(container=container, **{"quality": 95, "grey": photo.grey, **options})
+    data = encode_image(photo.image, photo.opacity, encoding, photo.name)
     return attach_metadata(data, container, photo)
 
 
@@ -243,7 +243,7 @@ def test_hostile_exif_never_raises(draw):
         attach_metadata(ENCODED[container], container, photo_of(Carried(exif=exif), container))
 
 
-ENCODED = {kind: encode_image(PIXELS, None, kind, quality=90, grey=False, name="p") for kind in Container}
+ENCODED = {kind: encode_image(PIXELS, None, Encoding(container=kind, quality=90), "p") for kind in Container}
 
 
 def test_blocks_of_another_container_are_named_when_left_out():

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 
 from bokehcli.decode import decode_photo
-from bokehcli.encode import encode_image
+from bokehcli.encode import Encoding, encode_image
 from bokehcli.infer import open_network
 from bokehcli.lens import render
 from bokehcli.metadata import attach_metadata
@@ -61,7 +61,10 @@ def main() -> None:
             times,
             "encode",
             lambda photo=photo, result=result: encode_image(
-                result, None, Container.JPEG, quality=photo.quality, grey=False, name=name, subsampling=photo.subsampling
+                result,
+                None,
+                Encoding(container=Container.JPEG, quality=photo.quality, subsampling=photo.subsampling),
+                name,
             ),
         )
         timed(times, "metadata", lambda photo=photo, encoded=encoded: attach_metadata(encoded, Container.JPEG, photo))
