@@ -219,8 +219,8 @@ def run(
 ) -> None:
     """Render photos with a blurred background.
 
-    Folders are searched for JPEG, PNG, WebP, TIFF, AVIF, HEIC and BMP files, and mirrored
-    under DIR.
+    Folders are searched for JPEG, PNG, WebP, TIFF, AVIF, HEIC and BMP files, and mirrored under
+    DIR.
 
     The path of each result is printed on stdout, one a line; everything else goes to stderr.
     """
