@@ -1,13 +1,14 @@
 """Bytes -> Photo: upright RGB pixels, and the metadata blocks as the file held them."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bokehcli import containers, heic
+from bokehcli import cmyk, containers, heic
 from bokehcli.containers import CutShort, Malformed, heif, jpeg, png, tiff
-from bokehcli.errors import DecodeError, UnsupportedPhoto
+from bokehcli.errors import DecodeError, MissingDependency, UnsupportedPhoto
 from bokehcli.opencv import cv2
 from bokehcli.options import DecodeOptions
 from bokehcli.photo import Carried, Container, Photo
@@ -49,29 +50,13 @@ def decode_photo(data: bytes, name: str, options: DecodeOptions) -> Photo:
 
 
 def _decode(data: bytes, name: str, container: Container, options: DecodeOptions) -> Photo:
-    size = containers.declared_size(data, container)
-    if 0 in size:
-        raise DecodeError(name, f"its header declares {size[1]} x {size[0]} pixels")
-    if size[0] * size[1] > options.max_megapixels * 1e6:
-        megapixels = f"{size[1]} x {size[0]} pixels, {size[0] * size[1] / 1e6:.1f} megapixels"
-        raise UnsupportedPhoto(name, f"{megapixels}: above the limit of {options.max_megapixels:g} (max-megapixels)")
-    if not containers.is_complete(data, container):
-        raise CutShort
-    if containers.is_animated(data, container):
-        raise UnsupportedPhoto(name, "animated pictures are not rendered")
-    reason = containers.refusal(data, container)
-    if reason is not None:
-        raise UnsupportedPhoto(name, reason)
+    size = _checked_size(data, name, container, options)
     warnings: list[str] = []
     if container is Container.TIFF:
         warnings += _check_tiff(data, name)
     carried, lost = containers.get_carried(data, container)
     orientation = _orientation(data, container, carried)
-    if _is_cmyk(data, container) or (carried.icc or b"")[16:20] == b"CMYK":
-        carried = Carried(exif=carried.exif, xmp=carried.xmp, others=carried.others)
-        warnings.append("CMYK colours were converted to RGB without their ICC profile, which was left out")
-
-    decoded = _decode_pixels(data, name, container)
+    decoded, carried, told = _decode_pixels(data, name, container, carried)
     turned_already = container is Container.HEIC and orientation >= FIRST_TURNED
     if decoded.shape[:2] != (size[::-1] if turned_already else size):
         raise DecodeError(name, "the picture is not as large as its header declares")
@@ -96,8 +81,26 @@ def _decode(data: bytes, name: str, container: Container, options: DecodeOptions
         progressive=container is Container.JPEG and jpeg.is_progressive(data),
         bits=bits,
         carried=carried,
-        warnings=(*warnings, *lost),
+        warnings=(*warnings, *told, *lost),
     )
+
+
+def _checked_size(data: bytes, name: str, container: Container, options: DecodeOptions) -> tuple[int, int]:
+    """(height, width) in the file of a photo that can be rendered. Raises DecodeError, UnsupportedPhoto, Malformed."""
+    size = containers.declared_size(data, container)
+    if 0 in size:
+        raise DecodeError(name, f"its header declares {size[1]} x {size[0]} pixels")
+    if size[0] * size[1] > options.max_megapixels * 1e6:
+        megapixels = f"{size[1]} x {size[0]} pixels, {size[0] * size[1] / 1e6:.1f} megapixels"
+        raise UnsupportedPhoto(name, f"{megapixels}: above the limit of {options.max_megapixels:g} (max-megapixels)")
+    if not containers.is_complete(data, container):
+        raise CutShort
+    if containers.is_animated(data, container):
+        raise UnsupportedPhoto(name, "animated pictures are not rendered")
+    reason = containers.refusal(data, container)
+    if reason is not None:
+        raise UnsupportedPhoto(name, reason)
+    return size
 
 
 def _orientation(data: bytes, container: Container, carried: Carried) -> int:
@@ -150,15 +153,44 @@ def _is_cmyk(data: bytes, container: Container) -> bool:
     return container is Container.JPEG and jpeg.components(data) == 4
 
 
-def _decode_pixels(data: bytes, name: str, container: Container) -> NDArray[Any]:
-    """(H, W), (H, W, 3) or (H, W, 4), BGR order, uint8 or uint16, not turned, but for HEIC.
+def _decode_pixels(
+    data: bytes, name: str, container: Container, carried: Carried
+) -> tuple[NDArray[Any], Carried, tuple[str, ...]]:
+    """(H, W), (H, W, 3) or (H, W, 4), BGR order, uint8 or uint16, not turned, but for HEIC; blocks and warnings.
 
-    Of 10 and 12 bits in an AVIF the range is that of so many.
+    Of 10 and 12 bits in an AVIF the range is that of so many. CMYK becomes sRGB, and a profile for it goes.
     """
-    if container is Container.HEIC:
-        swapped = heic.decode(data, name)
-        order = {3: cv2.COLOR_RGB2BGR, 4: cv2.COLOR_RGBA2BGRA}
-        return swapped if swapped.ndim == 2 else cv2.cvtColor(swapped, order[swapped.shape[2]])
+    warnings: tuple[str, ...] = ()
+    if _is_cmyk(data, container):
+        decoded, warning = _decode_cmyk(data, name, carried.icc)
+        carried, warnings = replace(carried, icc=None), (warning,)
+        if decoded is not None:
+            return decoded, carried, warnings
+    elif (carried.icc or b"")[16:20] == b"CMYK":
+        carried = replace(carried, icc=None)
+        warnings = ("the ICC profile is for CMYK, the picture is not: profile left out",)
+    if container is not Container.HEIC:
+        return _decode_by_opencv(data, name, container), carried, warnings
+    swapped = heic.decode(data, name)
+    order = {3: cv2.COLOR_RGB2BGR, 4: cv2.COLOR_RGBA2BGRA}
+    return swapped if swapped.ndim == 2 else cv2.cvtColor(swapped, order[swapped.shape[2]]), carried, warnings
+
+
+def _decode_cmyk(data: bytes, name: str, icc: bytes | None) -> tuple[NDArray[np.uint8] | None, str]:
+    """The picture converted to sRGB by its profile, None where that cannot be; and a warning of what became of it."""
+    if icc is None:
+        return None, "CMYK colours without an ICC profile were converted to sRGB by a simple formula"
+    try:
+        return cmyk.to_srgb(data, icc, name), "CMYK colours were converted to sRGB by their ICC profile, which was left out"
+    except MissingDependency as error:
+        reason = f"to use the profile: {error}"
+    except cmyk.BadProfile as error:
+        reason = f"the profile cannot be used: {error}"
+    return None, f"CMYK colours were converted to sRGB by a simple formula, without their ICC profile ({reason})"
+
+
+def _decode_by_opencv(data: bytes, name: str, container: Container) -> NDArray[Any]:
+    """(H, W), (H, W, 3) or (H, W, 4), BGR order, uint8 or uint16. Raises DecodeError, UnsupportedPhoto."""
     data = containers.for_decoder(data, container)
     try:
         decoded = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)

@@ -1,15 +1,18 @@
 """bokehcli.decode: bytes -> Photo. Pillow and tifffile are the oracles."""
 
 import io
+import itertools
 import struct
+import sys
 import zlib
 
 import numpy as np
 import pytest
+import skimage
 import tifffile
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image, ImageOps
+from PIL import Image, ImageCms, ImageOps
 
 from bokehcli.decode import decode_photo
 from bokehcli.errors import DecodeError, PhotoError, UnsupportedPhoto
@@ -169,15 +172,85 @@ def test_grey_jpeg_is_grey():
     assert np.array_equal(photo.image[..., 0], photo.image[..., 2])
 
 
+# What each of the sixteen full mixes of ink looks like under the profile below, (C, M, Y, K) -> Lab: like no formula's.
+LAB = {
+    inks: (max(0, 100 - 20 * sum(inks[:3]) - 60 * inks[3]), 30 * inks[1] - 25 * inks[0], 50 * inks[2] - 20 * inks[0])
+    for inks in itertools.product((0, 1), repeat=4)
+}
+SRGB_FOR_D50 = np.array([(0.4361, 0.3851, 0.1431), (0.2225, 0.7169, 0.0606), (0.0139, 0.0971, 0.7141)])  # to XYZ
+
+
+def cmyk_profile():
+    """A printer's profile: an lut8 (ICC.1:2010, 10.9) with two grid points for each ink."""
+    grid = b"".join(
+        bytes((round(255 * lab[0] / 100), round(lab[1] + 128), round(lab[2] + 128))) for _, lab in sorted(LAB.items())
+    )
+    ramp = bytes(range(256))
+    matrix = struct.pack(">9i", 65536, 0, 0, 0, 65536, 0, 0, 0, 65536)
+    table = b"mft1\0\0\0\0\4\3\2\0" + matrix + ramp * 4 + grid + ramp * 3
+    white = b"XYZ \0\0\0\0" + struct.pack(">3i", 63190, 65536, 54061)
+    tags = {b"A2B0": table, b"A2B1": table, b"wtpt": white, b"desc": b"desc\0\0\0\0\0\0\0\2a\0" + bytes(80)}
+    entries, body, at = b"", b"", 132 + 12 * len(tags)
+    for tag, value in tags.items():
+        entries += tag + struct.pack(">II", at + len(body), len(value))
+        body += value + bytes(-len(value) % 4)
+    rest = struct.pack(">I", len(tags)) + entries + body
+    header = struct.pack(">I4sI4s4s4s", 128 + len(rest), b"lcms", 0x02400000, b"prtr", b"CMYK", b"Lab ")
+    return header + bytes(12) + b"acsp" + bytes(28) + struct.pack(">3i", 63190, 65536, 54061) + bytes(48) + rest
+
+
+def inked(inks):
+    return Image.new("CMYK", (W, H), tuple(255 * ink for ink in inks))
+
+
 @pytest.mark.parametrize("form", ["JPEG", "TIFF"])
-def test_cmyk_becomes_rgb_with_a_warning_and_without_its_profile(form):
+@pytest.mark.parametrize("inks", [(0, 0, 0, 0), (1, 0, 0, 0), (0, 1, 0, 0), (0, 1, 1, 0), (0, 0, 1, 0)])
+def test_cmyk_becomes_what_its_profile_says(form, inks):
+    options = {"quality": 100} if form == "JPEG" else {}
+    photo = decode(saved(inked(inks), form, icc_profile=cmyk_profile(), **options))
+    linear = np.linalg.solve(SRGB_FOR_D50, skimage.color.lab2xyz(np.array(LAB[inks], float), "D50"))
+    expected = np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * np.maximum(linear, 0.0) ** (1 / 2.4) - 0.055)
+    assert np.abs(photo.image[5, 5] - 255 * expected).max() < 4
+    assert photo.carried.icc is None
+    assert photo.warnings == ("CMYK colours were converted to sRGB by their ICC profile, which was left out",)
+
+
+@pytest.mark.parametrize("form", ["JPEG", "TIFF"])
+def test_cmyk_is_converted_as_pillow_converts_it(form):
     image = Image.frombytes("CMYK", (W, H), noise(4).tobytes())
-    icc = b"\0" * 16 + b"CMYK" + b"\0" * 200
+    data = saved(image, form, icc_profile=cmyk_profile())
+    profile = ImageCms.ImageCmsProfile(io.BytesIO(cmyk_profile()))
+    intent, flags = ImageCms.Intent.RELATIVE_COLORIMETRIC, ImageCms.Flags.BLACKPOINTCOMPENSATION
+    source = Image.open(io.BytesIO(data))
+    seen = ImageCms.profileToProfile(source, profile, ImageCms.createProfile("sRGB"), intent, "RGB", flags=flags)
+    assert np.array_equal(decode(data).image, np.asarray(seen))
+
+
+@pytest.mark.parametrize("form", ["JPEG", "TIFF"])
+@pytest.mark.parametrize("icc", [None, b"\0" * 16 + b"CMYK" + b"\0" * 200])
+def test_cmyk_without_a_usable_profile_becomes_rgb_by_a_formula(form, icc):
+    image = Image.frombytes("CMYK", (W, H), noise(4).tobytes())
     photo = decode(saved(image, form, icc_profile=icc))
     assert photo.image.shape == (H, W, 3)
     assert photo.opacity is None
     assert photo.carried.icc is None
-    assert any("CMYK" in warning for warning in photo.warnings)
+    assert len(photo.warnings) == 1
+    assert "simple formula" in photo.warnings[0]
+    assert ("cannot be used" in photo.warnings[0]) is (icc is not None)
+
+
+def test_cmyk_without_pillow_says_how_to_get_it(monkeypatch):
+    data = saved(inked((0, 1, 1, 0)), "JPEG", icc_profile=cmyk_profile())
+    monkeypatch.setitem(sys.modules, "PIL", None)
+    photo = decode(data)
+    assert "bokehcli[cmyk]" in photo.warnings[0]
+    assert photo.image.shape == (H, W, 3)
+
+
+def test_a_cmyk_profile_on_rgb_pixels_is_left_out():
+    photo = decode(saved(noise(), "JPEG", icc_profile=cmyk_profile()))
+    assert photo.carried.icc is None
+    assert photo.warnings == ("the ICC profile is for CMYK, the picture is not: profile left out",)
 
 
 @pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP", "TIFF", "BMP"])
