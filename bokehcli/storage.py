@@ -12,10 +12,15 @@ from bokehcli.errors import ReadError, WriteError
 # Offsets in TIFF, BMP and RIFF (WebP) are 32 bits wide, so no photo that is read here can be larger.
 MAX_FILE_BYTES = 2**32
 
+DESCRIPTORS = Path("/proc/self/fd")  # Linux's names for open files
+
 ALREADY_EXISTS = "already exists; use --overwrite or --skip-existing"
 
 # What file systems answer that cannot link (FAT, exFAT, some network shares), or will not for this user.
 _NO_HARD_LINKS = {errno.EPERM, errno.EACCES, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EINVAL}
+
+# What file systems answer that have no files without a name, or cannot give them one; the last is an old kernel's answer.
+_NO_NAMELESS = {*_NO_HARD_LINKS, errno.EISDIR}
 
 
 def read_bytes(path: Path) -> bytes:
@@ -45,26 +50,18 @@ def write_atomic(
     """Write a file whole or not at all, and make its folders. The mode is what the umask leaves of rw-rw-rw-.
 
     exclusive: refuse when something is there by the time of the rename, whoever put it there. times_ns: see times_of; None
-    is now. A link at path is
-    replaced, not followed. Raises WriteError; whatever is raised, no temporary file stays and an old file is whole.
+    is now. A link at path is replaced, not followed. Raises WriteError; whatever is raised, no temporary file stays and an
+    old file is whole. That holds too when the process is killed, where the system knows files without a name (Linux, on
+    most file systems); elsewhere a hidden file may stay.
     """
-    # Short, so that a name of 255 bytes, the usual limit, can be written too; hidden, so that no later run takes it
-    # for a photo should the process be killed.
-    temporary = path.with_name(f".bokeh-{secrets.token_hex(6)}.tmp")
     try:
         _make_folder(path.parent)
         try:
-            _write_through(temporary, data)
-            if times_ns is not None:
-                os.utime(temporary, ns=times_ns)
-            if exclusive:
-                _rename_new(temporary, path)
-            else:
-                os.replace(temporary, path)
-        except BaseException:
-            with suppress(OSError):
-                temporary.unlink()
-            raise
+            _write_nameless(path, data, exclusive, times_ns)
+        except OSError as error:
+            if error.errno not in _NO_NAMELESS:
+                raise
+            _write_hidden(path, data, exclusive, times_ns)
         _sync_folder(path.parent)
     except FileExistsError as error:
         raise WriteError(str(path), ALREADY_EXISTS) from error
@@ -88,12 +85,75 @@ def _make_folder(folder: Path) -> None:
         raise NotADirectoryError(errno.ENOTDIR, f"{folder} is a file, not a folder") from error
 
 
-def _write_through(path: Path, data: bytes) -> None:
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
-    with open(os.open(path, flags, 0o666), "wb") as file:
+def _hidden_name(folder: Path) -> Path:
+    """A free name. Short, so that a photo's may have 255 bytes; hidden, so that no later run takes it for a photo."""
+    return folder / f".bokeh-{secrets.token_hex(6)}.tmp"
+
+
+def _fill(descriptor: int, data: bytes) -> None:
+    """Write to an open file, and through to the disk. The descriptor stays open."""
+    with open(descriptor, "wb", closefd=False) as file:
         file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
+    os.fsync(descriptor)
+
+
+def _write_nameless(path: Path, data: bytes, exclusive: bool, times_ns: tuple[int, int] | None) -> None:
+    """Write to a file without a name in the folder, which goes with the process, and give it its name when it is whole.
+
+    See open(2), O_TMPFILE. Raises OSError, of _NO_NAMELESS where the system or the file system has no such files.
+    """
+    kind = getattr(os, "O_TMPFILE", None)
+    if kind is None or not DESCRIPTORS.is_dir():
+        raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP))
+    descriptor = os.open(path.parent, kind | os.O_WRONLY, 0o666)
+    try:
+        _fill(descriptor, data)
+        if times_ns is not None:
+            os.utime(descriptor, ns=times_ns)
+        if exclusive:
+            _name(descriptor, path)
+            return
+        temporary = _hidden_name(path.parent)
+        _name(descriptor, temporary)
+        try:
+            os.replace(temporary, path)
+        except BaseException:
+            with suppress(OSError):
+                temporary.unlink()
+            raise
+    finally:
+        os.close(descriptor)
+
+
+def _name(descriptor: int, path: Path) -> None:
+    """Give a nameless file a name that is free: by a link to Linux's name for its descriptor, which is itself a link."""
+    # Only with a folder's descriptor does Python call linkat, which can follow that one; an absolute path ignores it.
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.link(DESCRIPTORS / str(descriptor), path, src_dir_fd=folder, follow_symlinks=True)
+    finally:
+        os.close(folder)
+
+
+def _write_hidden(path: Path, data: bytes, exclusive: bool, times_ns: tuple[int, int] | None) -> None:
+    """Write to a file with a hidden name, and rename it when it is whole."""
+    temporary = _hidden_name(path.parent)
+    try:
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
+        try:
+            _fill(descriptor, data)
+        finally:
+            os.close(descriptor)
+        if times_ns is not None:
+            os.utime(temporary, ns=times_ns)
+        if exclusive:
+            _rename_new(temporary, path)
+        else:
+            os.replace(temporary, path)
+    except BaseException:
+        with suppress(OSError):
+            temporary.unlink()
+        raise
 
 
 def _rename_new(temporary: Path, path: Path) -> None:

@@ -50,7 +50,7 @@ def test_an_existing_file_is_replaced_unless_the_write_is_exclusive(tmp_path: Pa
 def test_a_file_system_without_links_is_written_to_all_the_same(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, exclusive: bool
 ) -> None:
-    def refuse(*_: object) -> None:
+    def refuse(*_: object, **__: object) -> None:
         raise PermissionError(errno.EPERM, "Operation not permitted")
 
     monkeypatch.setattr(os, "link", refuse)
