@@ -23,6 +23,7 @@ ORIENTATIONS = {
 }  # fmt: skip
 AV1C_BYTES, HVCC_BYTES = 4, 23
 SUBSAMPLINGS = {1: "4:2:0", 2: "4:2:2", 3: "4:4:4"}  # by HEVC's number for them
+MOST_ADDED = 64
 HDR_TRANSFERS = {16: "PQ", 18: "HLG"}
 SAME_AS_SRGB = {1, 2}  # numbers of colour primaries: BT.709, and none stated
 
@@ -42,7 +43,8 @@ def is_avif(data: bytes) -> bool:
 def size(data: bytes) -> tuple[int, int]:
     """(height, width) of the primary item, cropped as its header says but before any turn. Raises Malformed.
 
-    A crop (clap) that leaves less than half of the coded picture is Malformed: encoders crop what they had to add.
+    Encoders crop (clap) what they had to add, up to MOST_ADDED pixels a side; a crop that leaves less than half of the coded
+    picture, and is more than that, is Malformed.
     """
     meta = read_meta(data)
     extent = next(iter(meta.of(meta.primary, b"ispe")), None)
@@ -51,7 +53,8 @@ def size(data: bytes) -> tuple[int, int]:
     height, width = coded = number(extent, 8, 4), number(extent, 4, 4)
     for crop in meta.of(meta.primary, b"clap"):
         width, height = (number(crop, at, 4) // max(1, number(crop, at + 4, 4)) for at in (0, 8))
-    if height > coded[0] or width > coded[1] or 2 * height * width < coded[0] * coded[1]:
+    added = coded[0] - height, coded[1] - width
+    if min(added) < 0 or (max(added) > MOST_ADDED and 2 * height * width < coded[0] * coded[1]):
         raise Malformed("its header crops the picture to something else")
     return height, width
 
