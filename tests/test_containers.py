@@ -14,6 +14,7 @@ from PIL import Image, ImageCms, PngImagePlugin
 
 from bokehcli import containers
 from bokehcli.containers import CutShort, Malformed, ifd, jpeg, photoshop, png, tiff, webp
+from bokehcli.containers.stale import is_stale
 from bokehcli.photo import Carried, Container
 
 H, W = 20, 31
@@ -201,7 +202,7 @@ def test_a_gain_map_is_dropped_with_a_warning(block):
     segments = (parsed.segments[0], jpeg.Segment(*block), *parsed.segments[1:])
     data = jpeg.serialise(jpeg.Jpeg(segments, b"\xff\xd8 the map \xff\xd9"))
     got, warnings = containers.get_carried(data, Container.JPEG)
-    assert got.xmp is None
+    assert not is_stale(got.xmp or b"")
     assert all(not payload.startswith((b"MPF", b"urn:")) for _, payload in got.others)
     assert len(warnings) == 1
     assert "gain map" in warnings[0]

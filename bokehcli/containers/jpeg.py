@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from bokehcli.containers.photoshop import without_thumbnails
 from bokehcli.containers.reading import CutShort, Malformed, take, tiff_stream, unsigned
+from bokehcli.containers.stale import is_stale, without_stale
 from bokehcli.photo import Carried
 
 SOI, EOI, SOS, DQT, COM, APP0 = 0xD8, 0xD9, 0xDA, 0xDB, 0xFE, 0xE0
@@ -23,8 +24,6 @@ XMP = b"http://ns.adobe.com/xap/1.0/\0"
 EXTENDED_XMP = b"http://ns.adobe.com/xmp/extension/\0"
 ICC = b"ICC_PROFILE\0"
 IRB = b"Photoshop 3.0\0"
-# Names that occur in the XMP of photos with a gain map or a video behind the picture.
-OLD_PIXELS_XMP = (b"http://ns.adobe.com/hdr-gain-map/", b"http://ns.google.com/photos/1.0/container/", b"MicroVideo")
 GAIN_MAP = (b"MPF\0", b"urn:iso:std:iso:ts:21496:-1\0", b"FPXR\0")
 OLD_PIXELS_WARNING = "the gain map, previews or video beside the picture belong to the old pixels: left out"
 
@@ -189,10 +188,12 @@ def get(data: bytes) -> tuple[Carried, tuple[str, ...]]:
             warnings.append("content credentials (APP11) sign the old pixels: left out")
         elif marker == COM or (APP0 <= marker <= 0xEF and marker != APP14 and not payload.startswith(b"JFXX\0")):
             others.append(("COM" if marker == COM else f"APP{marker - APP0}", payload))
-    if any(name in (xmp or b"") for name in OLD_PIXELS_XMP):
-        xmp = None
+    extended = b"".join(payload for _, payload in others if payload.startswith(EXTENDED_XMP))
+    if xmp and (is_stale(xmp) or is_stale(extended)):
+        # Extended XMP holds what is long: depth maps, pictures, sounds. Its pieces are signed, and go as a whole.
         others = [(kind, payload) for kind, payload in others if not payload.startswith(EXTENDED_XMP)]
-        warnings.append(OLD_PIXELS_WARNING + ", and the XMP that describes them")
+        xmp = without_stale(xmp)
+        warnings.append(OLD_PIXELS_WARNING + (", and the XMP that describes them" if xmp is None else ""))
     if jpeg.trailer.strip(b"\0") and not any(text.startswith(OLD_PIXELS_WARNING) for text in warnings):
         warnings.append(f"{len(jpeg.trailer)} bytes behind the end of the picture: left out")
     icc = b"".join(pieces[number] for number in sorted(pieces)) or None

@@ -1,0 +1,58 @@
+"""What XMP says of gain maps, depth maps and videos beside the picture, taken out of it: they belong to the old pixels."""
+
+import re
+from xml.parsers import expat
+
+# Namespaces of which nothing else is said.
+STALE = (
+    b"http://ns.adobe.com/hdr-gain-map/1.0/",
+    b"http://ns.google.com/photos/1.0/container/",
+    b"http://ns.google.com/photos/1.0/container/item/",
+    b"http://ns.google.com/photos/1.0/depthmap/",
+    b"http://ns.google.com/photos/1.0/image/",
+    b"http://ns.google.com/photos/1.0/audio/",
+    b"http://ns.google.com/photos/dd/1.0/device/",
+    b"http://ns.google.com/photos/dd/1.0/container/",
+    b"http://ns.google.com/photos/dd/1.0/depthmap/",
+    b"http://ns.apple.com/HDRGainMap/1.0/",
+)
+# Namespaces of which some names are stale.
+PARTLY_STALE = {
+    b"http://ns.google.com/photos/1.0/camera/": rb"(?:MotionPhoto|MicroVideo)[\w.-]*",
+    b"http://ns.adobe.com/xmp/note/": rb"HasExtendedXMP",
+}
+DECLARATION = re.compile(rb"\s+xmlns:([\w.-]+)\s*=\s*(\"([^\"<>]*)\"|'([^'<>]*)')")
+ANY_NAME = rb"[\w.-]+"
+
+
+def is_stale(xmp: bytes) -> bool:
+    """Whether there is anything to take out; a pointer to extended XMP alone does not count."""
+    camera = b"MotionPhoto" in xmp or b"MicroVideo" in xmp
+    return camera or any(uri in xmp for uri in STALE)
+
+
+def without_stale(xmp: bytes) -> bytes | None:
+    """The packet without those properties, and without its pointer to extended XMP; None if that cannot be done cleanly."""
+    left = xmp
+    for found in DECLARATION.finditer(xmp):
+        prefix, uri = re.escape(found[1]), found[3] if found[3] is not None else found[4]
+        names = ANY_NAME if uri in STALE else PARTLY_STALE.get(uri)
+        if names is None:
+            continue
+        name = prefix + b":" + names
+        left = re.sub(rb"<(" + name + rb")(?=[\s/>])[^<>]*(?:/>|(?<!/)>.*?</\1\s*>)", b"", left, flags=re.DOTALL)
+        left = re.sub(rb"\s+" + name + rb"\s*=\s*(\"[^\"<]*\"|'[^'<]*')", b"", left)
+        if uri in STALE:
+            left = left.replace(found[0], b"")
+    return left if is_well_formed(left) and not is_stale(left) else None
+
+
+def is_well_formed(xmp: bytes) -> bool:
+    """Whether it is XML, with all its namespaces declared."""
+    start = xmp.find(b"<?xpacket")
+    parser = expat.ParserCreate(namespace_separator=" ")
+    try:
+        parser.Parse(xmp[max(start, 0) :].strip(b"\0 \r\n\t"), True)
+    except expat.ExpatError:
+        return False
+    return True

@@ -1,0 +1,97 @@
+"""XMP of telephones: what describes a gain map or a video goes, everything else stays. exiftool reads both."""
+
+import io
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from bokehcli import containers
+from bokehcli.containers import jpeg
+from bokehcli.containers.stale import is_stale, is_well_formed, without_stale
+from bokehcli.photo import Carried, Container
+
+START = b'<?xpacket begin="" id="W5M0MpCehiHzreSzNTczkc9d"?><x:xmpmeta xmlns:x="adobe:ns:meta/">'
+RDF = b'<rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
+END = b'</rdf:RDF></x:xmpmeta><?xpacket end="w"?>'
+# A motion photo with an Ultra HDR gain map, as Android's format asks; rated and titled by its owner.
+TELEPHONE = (
+    START + RDF + b'<rdf:Description rdf:about="" xmlns:hdrgm="http://ns.adobe.com/hdr-gain-map/1.0/" '
+    b'xmlns:GCamera="http://ns.google.com/photos/1.0/camera/" xmlns:dc="http://purl.org/dc/elements/1.1/" '
+    b'xmlns:C="http://ns.google.com/photos/1.0/container/" xmlns:Item="http://ns.google.com/photos/1.0/container/item/" '
+    b'xmlns:xmp="http://ns.adobe.com/xap/1.0/" hdrgm:Version="1.0" GCamera:MotionPhoto="1" GCamera:MotionPhotoVersion="1" '
+    b"GCamera:MotionPhotoPresentationTimestampUs='968644' GCamera:PortraitVersion=\"2\" xmp:Rating=\"5\">"
+    b"<C:Directory><rdf:Seq>"
+    b'<rdf:li rdf:parseType="Resource"><C:Item Item:Semantic="Primary" Item:Mime="image/jpeg"/></rdf:li>'
+    b'<rdf:li rdf:parseType="Resource"><C:Item Item:Semantic="GainMap" Item:Mime="image/jpeg" Item:Length="66171"/></rdf:li>'
+    b"</rdf:Seq></C:Directory>"
+    b'<dc:title><rdf:Alt><rdf:li xml:lang="x-default">Hare</rdf:li></rdf:Alt></dc:title>'
+    b"</rdf:Description>" + END
+)
+PLAIN = START + RDF + b'<rdf:Description xmlns:xmp="http://ns.adobe.com/xap/1.0/" xmp:Rating="5"/>' + END
+NOTE = b'xmlns:xmpNote="http://ns.adobe.com/xmp/note/" xmpNote:HasExtendedXMP="' + b"0" * 32 + b'"'
+KEPT = {"Rating": 5, "Title": "Hare", "PortraitVersion": 2}
+
+
+def read(path: Path) -> dict[str, object]:
+    tags = json.loads(subprocess.check_output(["exiftool", "-j", "-struct", "-XMP:all", "-Warning", "-Error", path]))[0]
+    return {name: value for name, value in tags.items() if name not in ("SourceFile", "XMPToolkit")}
+
+
+def jpeg_of(xmp: bytes, others: tuple[tuple[str, bytes], ...] = ()) -> bytes:
+    bare = io.BytesIO()
+    Image.new("RGB", (16, 16)).save(bare, "JPEG")
+    return containers.put_carried(bare.getvalue(), Container.JPEG, Carried(xmp=xmp, others=others))[0]
+
+
+def test_a_telephones_xmp_keeps_what_its_owner_wrote(tmp_path: Path) -> None:
+    assert is_stale(TELEPHONE)
+    source, result = tmp_path / "a.jpg", tmp_path / "b.jpg"
+    source.write_bytes(jpeg_of(TELEPHONE))
+    before = read(source)
+    assert before.items() >= KEPT.items()
+    assert len(before) > len(KEPT)
+    carried, warnings = containers.get_carried(source.read_bytes(), Container.JPEG)
+    assert warnings == (jpeg.OLD_PIXELS_WARNING,)
+    assert carried.xmp is not None
+    assert not is_stale(carried.xmp)
+    result.write_bytes(jpeg_of(carried.xmp))
+    assert read(result) == KEPT
+
+
+def test_extended_xmp_with_a_depth_map_goes_and_so_does_the_pointer_to_it() -> None:
+    packet = PLAIN.replace(b' xmp:Rating="5"', b' xmp:Rating="5" ' + NOTE)
+    assert not is_stale(packet)
+    head = jpeg.EXTENDED_XMP + b"0" * 40
+    for uri, kept in ((b"http://ns.google.com/photos/1.0/depthmap/", False), (b"http://example.org/", True)):
+        data = jpeg_of(packet, (("APP1", head + b'<x xmlns:d="' + uri + b'"/>'),))
+        carried, warnings = containers.get_carried(data, Container.JPEG)
+        assert (b"HasExtendedXMP" in (carried.xmp or b"")) is kept
+        assert any(payload.startswith(jpeg.EXTENDED_XMP) for _, payload in carried.others) is kept
+        assert (warnings == ()) is kept
+        assert b"Rating" in (carried.xmp or b"")
+
+
+@pytest.mark.parametrize("xmp", [TELEPHONE[:-60], TELEPHONE.replace(b"</C:Directory>", b""),
+                                 TELEPHONE.replace(b"<C:Directory>", b"<C:Directory/>")])  # fmt: skip
+def test_what_cannot_be_taken_out_cleanly_goes_as_a_whole(xmp: bytes) -> None:
+    assert without_stale(xmp) is None
+    carried, warnings = containers.get_carried(jpeg_of(xmp), Container.JPEG)
+    assert carried.xmp is None
+    assert "and the XMP" in warnings[0]
+
+
+def test_xmp_of_another_kind_does_not_change() -> None:
+    assert not is_stale(PLAIN)
+    assert without_stale(PLAIN) == PLAIN
+    assert is_well_formed(PLAIN)
+
+
+@given(st.lists(st.sampled_from([TELEPHONE[i : i + 40] for i in range(0, len(TELEPHONE), 40)]), max_size=40))
+def test_any_text_gives_clean_text_or_none(parts: list[bytes]) -> None:
+    left = without_stale(b"".join(parts))
+    assert left is None or (is_well_formed(left) and not is_stale(left))
