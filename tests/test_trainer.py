@@ -28,7 +28,17 @@ from bokehcli.trainer.export import export_model, export_pointed  # noqa: E402
 from bokehcli.trainer.fine import crop_corners, halved, octave_losses, octave_states  # noqa: E402
 from bokehcli.trainer.loop import State, TrainOptions, collate, overview_of, train  # noqa: E402
 from bokehcli.trainer.loss import level_loss, pair_loss  # noqa: E402
-from bokehcli.trainer.network import LEVELS, LensNet, NetworkOptions, OctaveNet, Pointing, gate_of, upsample  # noqa: E402
+from bokehcli.trainer.network import (  # noqa: E402
+    LEVELS,
+    LIKENED_LEVELS,
+    LensNet,
+    Likening,
+    NetworkOptions,
+    OctaveNet,
+    Pointing,
+    gate_of,
+    upsample,
+)
 from bokehcli.trainer.pairs import Pairs  # noqa: E402
 from bokehcli.trainer.scenes import layout, make_sample, neighbouring  # noqa: E402
 from bokehcli.trainer.warm import load_exported  # noqa: E402
@@ -158,6 +168,54 @@ def test_of_a_point_near_an_edge_its_own_side_counts() -> None:
     with torch.no_grad():
         added = (pointing(x, hint) - x).abs().amax(1)[0, 0]
     assert added[0] < 0.05 * added[11]
+
+
+def test_likening_starts_by_adding_nothing_and_then_marks_what_resembles_what_was_found() -> None:
+    torch.manual_seed(0)
+    likening = Likening(4).eval()
+    x = torch.randn(1, 4, 1, 1).repeat(1, 1, 6, 9)
+    x[:, :, :, 4:] = torch.randn(4, 1, 1)  # two things; half of the left one is found
+    alpha = torch.zeros(1, 1, 6, 9)
+    alpha[..., :2] = 1.0
+    with torch.no_grad():
+        assert torch.equal(likening(x, alpha), x)
+        torch.nn.init.normal_(likening.mark.weight)
+        added = (likening(x, alpha) - x)[0]
+    torch.testing.assert_close(added[:, :, 2:4], added[:, :, :2])  # the other half is marked as the found one is
+    assert (added[:, :, 4:] - added[:, :, :1]).abs().amax(0).min() > 0.1
+
+
+def test_the_mean_with_a_network_without_likenings_takes_those_as_adding_nothing(make: Maker, tmp_path: Path) -> None:
+    torch.manual_seed(3)
+    likened = dataclasses.replace(TINY, likened_levels=LIKENED_LEVELS)
+    plain = export_model(State(options(seed=1)).average, tmp_path / "a", {"network": dataclasses.asdict(TINY)})
+    state = State(options(seed=2, network=likened))
+    for likening in state.average.network.likening.values():
+        torch.nn.init.normal_(likening.mark.weight, std=0.3)
+    other = export_model(state.average, tmp_path / "b", {"network": dataclasses.asdict(likened)})
+    overview = overview_of(collate([make(9, number, 64, False) for number in range(2)]), 64)
+    with torch.no_grad():
+        for share, alone in ((0.0, plain), (1.0, other)):
+            mean = load_exported(plain, make, options=likened, blend=(other, share)).eval()
+            torch.testing.assert_close(level_3(mean, overview), level_3(load_exported(alone, make).eval(), overview))
+
+
+@pytest.mark.parametrize("found", [0.0, 1.0])
+def test_likening_stays_finite_where_nothing_or_everything_is_found(found: float) -> None:
+    likening = Likening(4)
+    torch.nn.init.normal_(likening.mark.weight)
+    assert torch.isfinite(likening.eval()(torch.randn(1, 4, 5, 5), torch.full((1, 1, 5, 5), found))).all()
+
+
+def test_a_network_without_likenings_goes_on_with_them_and_computes_what_it_did(make: Maker, tmp_path: Path) -> None:
+    torch.manual_seed(3)
+    card = export_model(State(options()).average, tmp_path, {"network": dataclasses.asdict(TINY)})
+    likened = dataclasses.replace(TINY, likened_levels=LIKENED_LEVELS)
+    batch = collate([make(9, number, 64, False) for number in range(2)])
+    with torch.no_grad():
+        maps = [level_3(load_exported(card, make, options=each).eval(), overview_of(batch, 64)) for each in (TINY, likened)]
+    torch.testing.assert_close(maps[0], maps[1])
+    assert set(load_exported(card, make, options=likened).network.likening) == {"6", "5", "4", "3"}
 
 
 def test_levels_join_from_7_upwards_and_sizes_grow() -> None:

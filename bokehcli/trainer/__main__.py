@@ -17,7 +17,7 @@ from bokehcli.opencv import cv2
 from bokehcli.trainer.checkpoint import load_checkpoint, save_checkpoint
 from bokehcli.trainer.data import VALIDATION_PART, Library, Maker, find_items
 from bokehcli.trainer.loop import Record, State, TrainOptions, train
-from bokehcli.trainer.network import POINTED_LEVELS, NetworkOptions
+from bokehcli.trainer.network import LIKENED_LEVELS, POINTED_LEVELS, NetworkOptions
 from bokehcli.trainer.pairs import Pairs, is_pairs
 from bokehcli.trainer.preview import preview_batch, write_preview
 from bokehcli.trainer.scenes import make_sample
@@ -131,7 +131,7 @@ def new_state(arguments: argparse.Namespace, base: ModelCard | None, make: Maker
     pointed = arguments.preset == POINTED_PRESET
     network = with_blocks(network_options(base, pointed), arguments.blocks)
     if pointed:
-        network = dataclasses.replace(network, pointed_levels=POINTED_LEVELS)
+        network = dataclasses.replace(network, pointed_levels=POINTED_LEVELS, likened_levels=LIKENED_LEVELS)
     stages = WARM_STAGES if arguments.preset == "full" else stages
     state = State(TrainOptions(network=network, stages=stages, pointed=pointed, **given))
     blend = None if arguments.blend is None else (find_model(arguments.blend), arguments.share)

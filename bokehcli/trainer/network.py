@@ -6,7 +6,8 @@ Effect with Deep Learning", CVPRW 2020 (arXiv 2006.05698), section 3. What devia
 * a level predicts two maps (alpha, defocus) instead of RGB; a lens layer renders the picture from them;
 * batch norm instead of instance norm, so that a tile's interior equals the whole picture's;
 * the wide kernels (7 taps) are depthwise; widths are an eighth to a quarter of the paper's;
-* what resembles the place the user points at, and what differs, is marked at some levels (`Pointing`);
+* what resembles the place the user points at, and what differs, is marked at some levels (`Pointing`), and so is what
+  resembles what the level below has found, and what it has left out (`Likening`);
 * levels 2 and 1 are one small net with the same weights, used again for every octave up to the native size; it works at
   half the size of what it makes (pixel-unshuffle of the photo), as the paper's network does.
 
@@ -28,8 +29,11 @@ HIDDEN = 6
 STATE = 2 + HIDDEN
 LEVELS = (7, 6, 5, 4, 3)
 POINTED_LEVELS = (6, 5, 4, 3)
+LIKENED_LEVELS = (6, 5, 4, 3)  # of the network for what is pointed at
 FIRST_POINTED_LEVELS = (6, 5, 4)  # of networks whose options do not say
 POINTED = 16  # channels in which a place is likened to the one that is pointed at
+LIKENED = 16  # channels in which a place is likened to what is found and what is left out
+LEAST = 1e-3  # share of the picture below which nothing is found, or left out, that a place could be likened to
 NO_HINT = 1e-5  # mean of the sharpened hint, 0.002 where there is one, from which it counts
 # Level 3's logit of alpha, trained to be a calibrated probability, is multiplied by this before it goes to the octaves: a
 # lens wants a decision, and half in focus looks like a ghost. On 80 validation photos at 256 px the mean absolute error
@@ -48,13 +52,14 @@ OCTAVE_DILATIONS = (1, 2, 1)  # of the octave net's 3x3 convolutions, before its
 class NetworkOptions:
     """widths: channels of levels 3 to 7. blocks: residual blocks of levels 3 to 7. octave: channels of the octave net.
 
-    pointed_levels: those with a `Pointing`.
+    pointed_levels: those with a `Pointing`. likened_levels: those, of 6 to 3, with a `Likening`.
     """
 
     widths: tuple[int, ...] = (32, 56, 112, 192, 320)
     blocks: tuple[int, ...] = (1, 2, 3, 3, 3)
     octave: int = 16
     pointed_levels: tuple[int, ...] = POINTED_LEVELS
+    likened_levels: tuple[int, ...] = ()
 
     @classmethod
     def restored(cls, written: dict[str, Any]) -> "NetworkOptions":
@@ -116,6 +121,32 @@ class Pointing(nn.Module):
         return x + marked
 
 
+class Likening(nn.Module):
+    """Adds to the features what of them resembles what the level below found, and what resembles what it left out.
+
+    A descriptor of every place is compared, by product and by square of the difference, with the mean descriptor of either
+    (masked average pooling as in `Pointing`, with the network's own map in place of a given one): a large thing that is
+    only half found goes on into the rest of itself, and what touches it but resembles the background is dropped. x (N, C,
+    h, w), alpha (N, 1, h, w) in [0, 1].
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.describe = nn.Sequential(nn.Conv2d(width, LIKENED, 1, bias=False), nn.BatchNorm2d(LIKENED))
+        self.mark = nn.Conv2d(4 * LIKENED, width, 1, bias=False)
+        nn.init.zeros_(self.mark.weight)
+
+    def forward(self, x: Tensor, alpha: Tensor) -> Tensor:
+        described: Tensor = self.describe(x)
+        compared = []
+        for part in (alpha, 1.0 - alpha):
+            mean = F.adaptive_avg_pool2d(described * part, 1) / (F.adaptive_avg_pool2d(part, 1) + LEAST)
+            away = described - mean
+            compared += [described * mean, away * away]
+        marked: Tensor = self.mark(torch.cat(compared, 1))
+        return x + marked
+
+
 class Unshuffle(nn.Module):
     """(N, C, H, W) in [0, 1] -> (N, C factor^2, H/factor, W/factor) around 0: pixel-unshuffle.
 
@@ -162,6 +193,7 @@ class GlobalNet(nn.Module):
             self.head[str(level)] = nn.Conv2d(width, 2, 1)
         self.hidden = nn.Conv2d(widths[3], HIDDEN, 1)
         self.pointing = nn.ModuleDict({str(level): Pointing(widths[level]) for level in options.pointed_levels})
+        self.likening = nn.ModuleDict({str(level): Likening(widths[level]) for level in options.likened_levels})
 
     def forward(self, x: Tensor, lowest: int = 3) -> list[Tensor]:
         """Logits of alpha and defocus of levels 7, 6 ... `lowest`, (N, 2, h, w)."""
@@ -186,6 +218,8 @@ class GlobalNet(nn.Module):
             x = first(x)
             if str(level) in self.pointing:
                 x = self.pointing[str(level)](x, F.avg_pool2d(hint, 2 ** (level - 1)))
+            if str(level) in self.likening:
+                x = self.likening[str(level)](x, torch.sigmoid(upsample(maps[-1][:, :1].detach())))
             for block in others:
                 x = block(x)
             logits = self.head[str(level)](x)

@@ -19,7 +19,7 @@ Image = NDArray[Any]
 Float = NDArray[np.float32]
 
 TWO_OBJECTS, ONE_OBJECT = 0.50, 0.04  # shares of composites; the rest are photos as they are
-POINTED_TWO_OBJECTS = 0.65  # likewise for a network that is always pointed at something
+POINTED_TWO_OBJECTS = 0.75  # likewise for a network that is always pointed at something
 NEIGHBOURING = (0.4, 1.0)  # distance of the boxes' centres of two objects; 1 where the boxes just touch
 TURN_DEG = 12.0  # standard deviation
 NO_SUBJECT = 0.03  # share of photos without a clear subject, beside those that come by chance

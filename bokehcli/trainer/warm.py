@@ -1,6 +1,7 @@
 """Go on from an exported model: its weights, with batch norm unfolded again."""
 
 import itertools
+import re
 from collections.abc import Iterator
 
 import torch
@@ -11,9 +12,10 @@ from bokehcli.model import POINTED, ModelCard
 from bokehcli.trainer.data import Maker
 from bokehcli.trainer.fine import halved, octave_states
 from bokehcli.trainer.loop import Batch, collate, overview_of
-from bokehcli.trainer.network import LensNet, MultiKernelBlock, NetworkOptions, Pointing
+from bokehcli.trainer.network import LensNet, Likening, MultiKernelBlock, NetworkOptions, Pointing
 from bokehcli.trainer.weights import stored_weights
 
+LIKENING_WEIGHT = re.compile(r"\.likening\.|^likening\.")
 CALIBRATION_BATCHES, CALIBRATION_BATCH, CALIBRATION_PX = 8, 16, 256
 
 
@@ -41,12 +43,19 @@ def blended_weights(card: ModelCard, other: ModelCard, share: float, pointed: bo
     """The mean of two models' weights; `share` is that of the other one, which was trained on from the first.
 
     The mean of a network's weights before and after it learned something more is often better than both (Wortsman et al.,
-    "Robust fine-tuning of zero-shot models", CVPR 2022, arXiv 2109.01903). Raises ModelError if the two are not alike.
+    "Robust fine-tuning of zero-shot models", CVPR 2022, arXiv 2109.01903). A likening that one of them has not is taken as
+    one that adds nothing there. Raises ModelError if the two are not alike otherwise.
     """
     first, second = exported_weights(card, pointed), exported_weights(other, pointed)
-    if {name: weight.shape for name, weight in first.items()} != {name: weight.shape for name, weight in second.items()}:
+    alone = first.keys() ^ second.keys()
+    alike = all(first[name].shape == second[name].shape for name in first.keys() & second.keys())
+    if not alike or any(not LIKENING_WEIGHT.search(name) for name in alone):
         raise ModelError(f"{other.folder}: not the same network as {card.folder}, so there is no mean of the two")
-    return {name: torch.lerp(weight, second[name], share) for name, weight in first.items()}
+    mean = {name: torch.lerp(weight, second[name], share) for name, weight in first.items() if name not in alone}
+    for name in alone:
+        weight, part = (second[name], share) if name in second else (first[name], 1.0 - share)
+        mean[name] = weight * part if name.endswith(".mark.weight") else weight
+    return mean
 
 
 def convolutions(network: nn.Module) -> Iterator[tuple[str, nn.Conv2d, nn.BatchNorm2d | None]]:
@@ -64,10 +73,10 @@ def convolutions(network: nn.Module) -> Iterator[tuple[str, nn.Conv2d, nn.BatchN
 
 
 def added_modules(network: LensNet, weights: dict[str, Tensor]) -> set[str]:
-    """Names of the residual blocks, pointings and parts of pointings that the exported network had not."""
+    """Names of the residual blocks, pointings, likenings and parts of pointings that the exported network had not."""
     names = []
     for name, module in network.named_modules():
-        if isinstance(module, MultiKernelBlock | Pointing):
+        if isinstance(module, MultiKernelBlock | Pointing | Likening):
             names.append(name)
         if isinstance(module, Pointing):
             names.append(f"{name}.differ")
@@ -86,8 +95,8 @@ def load_exported(
     """The network of a model that `export_model` wrote, ready to be trained on.
 
     Folding lost the statistics of batch norm. They are measured again on samples, and its scale and shift set so that
-    the network computes what it did. options: a network with more blocks than the exported one; new blocks and pointings
-    start by adding nothing (zero scale, as in Goyal et al. 2017). blend: another model and its share, see
+    the network computes what it did. options: a network with more blocks than the exported one; new blocks, pointings and
+    likenings start by adding nothing (zero scale, as in Goyal et al. 2017). blend: another model and its share, see
     `blended_weights`. pointed: the global network is the one for what is pointed at, or, where the model has none, its only
     one. Raises ModelError if the files do not hold this network's weights.
     """
