@@ -37,7 +37,7 @@ from tests.bench.worst import worst_rows
 Float = NDArray[np.float32]
 
 COMMAND = "python -m tests.bench.quality DATA --write-card"
-COMPOSITES = 100
+COMPOSITES = 400  # of 100 the mean IoU had a standard error of 0.028
 TILED = 40  # photos, spread over the validation part
 
 
