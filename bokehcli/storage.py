@@ -4,7 +4,8 @@ import errno
 import os
 import secrets
 import stat
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from bokehcli.errors import ReadError, WriteError
@@ -85,9 +86,19 @@ def _make_folder(folder: Path) -> None:
         raise NotADirectoryError(errno.ENOTDIR, f"{folder} is a file, not a folder") from error
 
 
-def _hidden_name(folder: Path) -> Path:
-    """A free name. Short, so that a photo's may have 255 bytes; hidden, so that no later run takes it for a photo."""
-    return folder / f".bokeh-{secrets.token_hex(6)}.tmp"
+@contextmanager
+def _hidden_name(folder: Path) -> Iterator[Path]:
+    """A free name, which nothing has any more when the block is left by an exception.
+
+    Short, so that a photo's may have 255 bytes; hidden, so that no later run takes it for a photo.
+    """
+    temporary = folder / f".bokeh-{secrets.token_hex(6)}.tmp"
+    try:
+        yield temporary
+    except BaseException:
+        with suppress(OSError):
+            temporary.unlink()
+        raise
 
 
 def _fill(descriptor: int, data: bytes) -> None:
@@ -113,14 +124,9 @@ def _write_nameless(path: Path, data: bytes, exclusive: bool, times_ns: tuple[in
         if exclusive:
             _name(descriptor, path)
             return
-        temporary = _hidden_name(path.parent)
-        _name(descriptor, temporary)
-        try:
+        with _hidden_name(path.parent) as temporary:
+            _name(descriptor, temporary)
             os.replace(temporary, path)
-        except BaseException:
-            with suppress(OSError):
-                temporary.unlink()
-            raise
     finally:
         os.close(descriptor)
 
@@ -137,8 +143,7 @@ def _name(descriptor: int, path: Path) -> None:
 
 def _write_hidden(path: Path, data: bytes, exclusive: bool, times_ns: tuple[int, int] | None) -> None:
     """Write to a file with a hidden name, and rename it when it is whole."""
-    temporary = _hidden_name(path.parent)
-    try:
+    with _hidden_name(path.parent) as temporary:
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
         try:
             _fill(descriptor, data)
@@ -150,10 +155,6 @@ def _write_hidden(path: Path, data: bytes, exclusive: bool, times_ns: tuple[int,
             _rename_new(temporary, path)
         else:
             os.replace(temporary, path)
-    except BaseException:
-        with suppress(OSError):
-            temporary.unlink()
-        raise
 
 
 def _rename_new(temporary: Path, path: Path) -> None:

@@ -5,6 +5,7 @@ import json
 import subprocess
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,7 +13,8 @@ from PIL import Image
 
 from bokehcli import containers
 from bokehcli.containers import jpeg
-from bokehcli.containers.stale import is_stale, is_well_formed, without_stale
+from bokehcli.containers.stale import OLD_PIXELS_WARNING, is_stale, is_well_formed, without_stale
+from bokehcli.encode import Encoding, encode_image
 from bokehcli.photo import Carried, Container
 
 START = b'<?xpacket begin="" id="W5M0MpCehiHzreSzNTczkc9d"?><x:xmpmeta xmlns:x="adobe:ns:meta/">'
@@ -56,11 +58,22 @@ def test_a_telephones_xmp_keeps_what_its_owner_wrote(tmp_path: Path) -> None:
     assert before.items() >= KEPT.items()
     assert len(before) > len(KEPT)
     carried, warnings = containers.get_carried(source.read_bytes(), Container.JPEG)
-    assert warnings == (jpeg.OLD_PIXELS_WARNING,)
+    assert warnings == (OLD_PIXELS_WARNING,)
     assert carried.xmp is not None
     assert not is_stale(carried.xmp)
     result.write_bytes(jpeg_of(carried.xmp))
     assert read(result) == KEPT
+
+
+@pytest.mark.parametrize("container", sorted(set(Container) - {Container.BMP, Container.JPEG}))
+def test_it_is_taken_out_in_every_container(container: Container) -> None:
+    pixels = np.zeros((64, 64, 3), np.uint8)
+    bare = encode_image(pixels, None, Encoding(container=container), "p")
+    data, _ = containers.put_carried(bare, container, Carried(xmp=TELEPHONE))
+    carried, warnings = containers.get_carried(data, container)
+    assert warnings == (OLD_PIXELS_WARNING,)
+    assert b"Rating" in (carried.xmp or b"")
+    assert not is_stale(carried.xmp or b"")
 
 
 def test_extended_xmp_with_a_depth_map_goes_and_so_does_the_pointer_to_it() -> None:

@@ -3,9 +3,12 @@
 Nothing here decodes pixels. Every function that takes a container raises Malformed where the bytes break its rules.
 """
 
+from dataclasses import replace
+
 from bokehcli.containers import bmp, heif, heif_put, jpeg, png, tiff, webp
 from bokehcli.containers.ifd import read_orientation
 from bokehcli.containers.reading import CutShort, Malformed
+from bokehcli.containers.stale import cleaned, is_stale
 from bokehcli.photo import Carried, Container
 
 __all__ = [
@@ -94,7 +97,11 @@ def for_decoder(data: bytes, container: Container) -> bytes:
 def get_carried(data: bytes, container: Container) -> tuple[Carried, tuple[str, ...]]:
     """The metadata blocks as they are, and a warning for each that is damaged or describes the old pixels."""
     getters = {"jpeg": jpeg.get, "png": png.get, "webp": webp.get, "tiff": tiff.get, "avif": heif.get, "heic": heif.get}
-    return getters[container.value](data) if container.value in getters else (Carried(), ())
+    carried, warnings = getters[container.value](data) if container.value in getters else (Carried(), ())
+    if carried.xmp and is_stale(carried.xmp):  # a JPEG's is clean by now, for its other blocks depend on it
+        xmp, warning = cleaned(carried.xmp)
+        carried, warnings = replace(carried, xmp=xmp), (*warnings, warning)
+    return carried, warnings
 
 
 def put_carried(data: bytes, container: Container, carried: Carried) -> tuple[bytes, tuple[str, ...]]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from bokehcli.containers.photoshop import without_thumbnails
 from bokehcli.containers.reading import CutShort, Malformed, take, tiff_stream, unsigned
-from bokehcli.containers.stale import is_stale, without_stale
+from bokehcli.containers.stale import OLD_PIXELS_WARNING, cleaned, is_stale
 from bokehcli.photo import Carried
 
 SOI, EOI, SOS, DQT, COM, APP0 = 0xD8, 0xD9, 0xDA, 0xDB, 0xFE, 0xE0
@@ -25,7 +25,6 @@ EXTENDED_XMP = b"http://ns.adobe.com/xmp/extension/\0"
 ICC = b"ICC_PROFILE\0"
 IRB = b"Photoshop 3.0\0"
 GAIN_MAP = (b"MPF\0", b"urn:iso:std:iso:ts:21496:-1\0", b"FPXR\0")
-OLD_PIXELS_WARNING = "the gain map, previews or video beside the picture belong to the old pixels: left out"
 
 _MARKER = re.compile(rb"\xff[^\x00\xff]")
 _MARKER_AFTER_SCAN = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
@@ -192,8 +191,8 @@ def get(data: bytes) -> tuple[Carried, tuple[str, ...]]:
     if xmp and (is_stale(xmp) or is_stale(extended)):
         # Extended XMP holds what is long: depth maps, pictures, sounds. Its pieces are signed, and go as a whole.
         others = [(kind, payload) for kind, payload in others if not payload.startswith(EXTENDED_XMP)]
-        xmp = without_stale(xmp)
-        warnings.append(OLD_PIXELS_WARNING + (", and the XMP that describes them" if xmp is None else ""))
+        xmp, warning = cleaned(xmp)
+        warnings.append(warning)
     if jpeg.trailer.strip(b"\0") and not any(text.startswith(OLD_PIXELS_WARNING) for text in warnings):
         warnings.append(f"{len(jpeg.trailer)} bytes behind the end of the picture: left out")
     icc = b"".join(pieces[number] for number in sorted(pieces)) or None

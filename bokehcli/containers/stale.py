@@ -21,6 +21,7 @@ PARTLY_STALE = {
     b"http://ns.google.com/photos/1.0/camera/": rb"(?:MotionPhoto|MicroVideo)[\w.-]*",
     b"http://ns.adobe.com/xmp/note/": rb"HasExtendedXMP",
 }
+OLD_PIXELS_WARNING = "the gain map, previews or video beside the picture belong to the old pixels: left out"
 DECLARATION = re.compile(rb"\s+xmlns:([\w.-]+)\s*=\s*(\"([^\"<>]*)\"|'([^'<>]*)')")
 ANY_NAME = rb"[\w.-]+"
 
@@ -45,6 +46,12 @@ def without_stale(xmp: bytes) -> bytes | None:
         if uri in STALE:
             left = left.replace(found[0], b"")
     return left if is_well_formed(left) and not is_stale(left) else None
+
+
+def cleaned(xmp: bytes) -> tuple[bytes | None, str]:
+    """`without_stale`, and the warning for it."""
+    left = without_stale(xmp)
+    return left, OLD_PIXELS_WARNING + (", and the XMP that describes them" if left is None else "")
 
 
 def is_well_formed(xmp: bytes) -> bool:
