@@ -52,14 +52,17 @@ class Renderer:
             container = self.options.encode.container or photo.container
             warnings += self._allowed(photo, (*photo.warnings, *encoding_losses(photo, container)))
             edit: str | None = None
+            pending: list[tuple[Path, bytes]] = []
             if self.network is not None:  # the photo's own pixels and the maps are let go before the result is encoded
-                image = self._blur(photo, self.network, job, warnings, written)
+                image = self._blur(photo, self.network, job, warnings, pending)
                 edit = None if image is photo.image else edit_of(self.options.lens)
                 photo = replace(photo, image=image)
             data = encode_image(photo.image, photo.opacity, self._encoding(photo, container), str(job.destination))
             data, lost = attach_metadata(data, container, photo, self.options.metadata, edit)
             warnings += self._allowed(photo, lost)
             exclusive = self.options.existing is not Existing.OVERWRITE
+            for path, of_map in pending:  # only now that nothing else can be refused
+                self._write_map(path, of_map, written)
             write_atomic(job.destination, data, exclusive=exclusive, times_ns=times_ns)
             written.append(job.destination)
         except PhotoError as failure:
@@ -100,14 +103,15 @@ class Renderer:
             raise UnsupportedPhoto(photo.name, f"refused as --strict asks: {'; '.join(losses)}")
         return losses
 
-    def _blur(self, photo: Photo, network: Network, job: Job, warnings: list[str], written: list[Path]) -> Image:
-        """Predict what is in focus, write that if it is asked for, and render the rest."""
+    def _blur(
+        self, photo: Photo, network: Network, job: Job, warnings: list[str], pending: list[tuple[Path, bytes]]
+    ) -> Image:
+        """Predict what is in focus, put that among what is to be written if it is asked for, and render the rest."""
         image = photo.image
         maps = network.predict(image, self.options.focus)
         if job.alpha is not None and job.defocus is not None:
-            self._write_map(job.alpha, encode_map(maps.alpha), written)
             defocus = resize(from_unit(maps.defocus, np.uint8), image.shape[:2])
-            self._write_map(job.defocus, encode_map(defocus), written)
+            pending += [(job.alpha, encode_map(maps.alpha)), (job.defocus, encode_map(defocus))]
         if maps.subject_area < self.options.min_subject:
             warnings.append("no clear subject: the picture stays as it is")
             return image

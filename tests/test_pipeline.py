@@ -156,6 +156,9 @@ def test_strict_refuses_a_photo_of_which_something_would_be_left_out(tmp_path: P
             assert outcome.error is not None
             assert outcome.error.startswith(f"{source}: refused as --strict asks: ")
             assert reason in outcome.error
+    job = job_for(commented, tmp_path / "maps", encode=png, save_maps=True)  # refused last of all
+    assert renderer(strict=True, encode=png, save_maps=True).render_photo(job).status is Status.FAILED
+    assert not (tmp_path / "maps").exists()
 
 
 def test_a_progressive_photo_stays_one(tmp_path: Path) -> None:
