@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bokehcli import cmyk, containers, heic
+from bokehcli import cmyk, containers, heic, tiff_samples
 from bokehcli.containers import CutShort, Malformed, heif, jpeg, png, tiff
 from bokehcli.errors import DecodeError, MissingDependency, UnsupportedPhoto
 from bokehcli.opencv import cv2
@@ -15,7 +15,9 @@ from bokehcli.photo import Carried, Container, Photo
 from bokehcli.pixels import spread
 
 FIRST_TURNED = 5  # of the orientations, from which on height and width are swapped
-GREY_OR_RGB, CMYK = (0, 1, 2), 5  # TIFF's numbers for them
+GREY_WITH_OPACITY = 2  # channels
+COLOUR = 3  # dimensions
+FLOAT_BITS = 32
 
 # Kinds of files that people have and that are not read, by what stands at byte 4 or at the start.
 _NOT_READ = {
@@ -57,6 +59,9 @@ def _decode(data: bytes, name: str, container: Container, options: DecodeOptions
     carried, lost = containers.get_carried(data, container)
     orientation = _orientation(data, container, carried)
     decoded, carried, told = _decode_pixels(data, name, container, carried)
+    if decoded.dtype == np.float32 and not np.isfinite(decoded).all():
+        warnings.append(f"{np.count_nonzero(~np.isfinite(decoded))} values that are no finite numbers were taken for black")
+        decoded = np.nan_to_num(decoded, nan=0.0, posinf=0.0, neginf=0.0)
     turned_already = container is Container.HEIC and orientation >= FIRST_TURNED
     if decoded.shape[:2] != (size[::-1] if turned_already else size):
         raise DecodeError(name, "the picture is not as large as its header declares")
@@ -66,9 +71,7 @@ def _decode(data: bytes, name: str, container: Container, options: DecodeOptions
     image, opacity = _split(decoded)
     if container is Container.HEIC:
         orientation = 1
-    if container is Container.TIFF:
-        image, opacity = _finish_tiff(data, image, opacity)
-    grey = decoded.ndim == 2 or (container is Container.PNG and png.is_grey(data))
+    grey = decoded.ndim == 2 or decoded.shape[2] == GREY_WITH_OPACITY or (container is Container.PNG and png.is_grey(data))
     return Photo(
         name=name,
         container=container,
@@ -114,6 +117,8 @@ def _bits(data: bytes, container: Container, decoded: NDArray[Any]) -> int:
     """Of a channel in the file."""
     if decoded.dtype == np.uint8:
         return 8
+    if decoded.dtype == np.float32:
+        return FLOAT_BITS
     return heif.bits(data) if container in (Container.AVIF, Container.HEIC) else 16
 
 
@@ -130,33 +135,22 @@ def upright(image: NDArray[Any], orientation: int) -> NDArray[Any]:
 
 def _check_tiff(data: bytes, name: str) -> tuple[str, ...]:
     """Warnings of a TIFF that can be rendered. Raises UnsupportedPhoto for others, Malformed."""
-    if tiff.is_raw(data):
-        raise UnsupportedPhoto(name, "a camera's raw file: develop it to JPEG, PNG or TIFF first")
-    if not tiff.is_integer(data) or tiff.bits(data) > 16:
-        reason = "a TIFF of floating-point, signed or 32-bit samples: save it with 8 or 16 bits a channel"
+    reason = tiff_samples.refusal(data)
+    if reason is not None:
         raise UnsupportedPhoto(name, reason)
-    warnings: list[str] = []
-    if tiff.bits(data) > 8 and (tiff.is_planar(data) or tiff.photometric(data) not in GREY_OR_RGB):
-        # OpenCV would take the samples for interleaved RGB.
-        raise UnsupportedPhoto(name, "a TIFF of more than 8 bits that is not interleaved grey or RGB: save it as that")
-    if tiff.pages(data) > 1:
-        warnings.append(f"only the first of its {tiff.pages(data)} pages is rendered")
-    if tiff.photometric(data) in (0, 1) and tiff.samples(data) > 1:
-        deep = ", and 8 of its bits a channel are kept" if tiff.bits(data) > 8 else ""
-        warnings.append(f"the opacity of a grey TIFF is not read and was left out{deep}")
-    return tuple(warnings)
+    return tiff_samples.warnings(data)
 
 
 def _is_cmyk(data: bytes, container: Container) -> bool:
     if container is Container.TIFF:
-        return tiff.photometric(data) == CMYK
+        return tiff.photometric(data) == tiff_samples.CMYK
     return container is Container.JPEG and jpeg.components(data) == 4
 
 
 def _decode_pixels(
     data: bytes, name: str, container: Container, carried: Carried
 ) -> tuple[NDArray[Any], Carried, tuple[str, ...]]:
-    """(H, W), (H, W, 3) or (H, W, 4), BGR order, uint8 or uint16, not turned, but for HEIC; blocks and warnings.
+    """(H, W), (H, W, 2 to 4), BGR order, uint8, uint16 or float32, not turned, but for HEIC; blocks and warnings.
 
     Of 10 and 12 bits in an AVIF the range is that of so many. CMYK becomes sRGB, and a profile for it goes.
     """
@@ -190,41 +184,33 @@ def _decode_cmyk(data: bytes, name: str, icc: bytes | None) -> tuple[NDArray[np.
 
 
 def _decode_by_opencv(data: bytes, name: str, container: Container) -> NDArray[Any]:
-    """(H, W), (H, W, 3) or (H, W, 4), BGR order, uint8 or uint16. Raises DecodeError, UnsupportedPhoto."""
-    data = containers.for_decoder(data, container)
+    """(H, W), (H, W, 2), grey and opacity, (H, W, 3) or (H, W, 4), BGR order; uint8, uint16 or float32.
+
+    Raises DecodeError, UnsupportedPhoto.
+    """
+    readable = containers.for_decoder(data, container)
+    if container is Container.TIFF:
+        readable = tiff_samples.prepared(readable)
     try:
-        decoded = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+        decoded = cv2.imdecode(np.frombuffer(readable, np.uint8), cv2.IMREAD_UNCHANGED)
     except (cv2.error, MemoryError) as error:
         raise DecodeError(name, f"the picture cannot be decoded: {' '.join(str(error).split())[:200]}") from error
     if decoded is None:
         if container is Container.AVIF and not cv2.haveImageWriter(".avif"):
             raise UnsupportedPhoto(name, "the OpenCV that is installed reads no AVIF")
         raise DecodeError(name, "the picture is damaged or encoded in a way that is not read")
-    if decoded.dtype not in (np.uint8, np.uint16) or decoded.shape[2:] not in ((), (3,), (4,)):
+    if decoded.dtype not in (np.uint8, np.uint16, np.float32) or decoded.shape[2:] not in ((), (3,), (4,)):
         raise UnsupportedPhoto(name, f"samples of type {decoded.dtype}, {decoded.shape[2:]} channels are not rendered")
     pixels: NDArray[Any] = decoded
-    return pixels
+    return tiff_samples.restored(data, pixels) if container is Container.TIFF else pixels
 
 
 def _split(decoded: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any] | None]:
     """(H, W, 3) RGB, and opacity (H, W) or None."""
+    if decoded.ndim == COLOUR and decoded.shape[2] == GREY_WITH_OPACITY:
+        return cv2.cvtColor(np.ascontiguousarray(decoded[..., 0]), cv2.COLOR_GRAY2RGB), decoded[..., 1]
     if decoded.ndim == 2:
         return cv2.cvtColor(decoded, cv2.COLOR_GRAY2RGB), None
     if decoded.shape[2] == 4:
         return cv2.cvtColor(decoded, cv2.COLOR_BGRA2RGB), decoded[..., 3]
     return cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB), None
-
-
-def _finish_tiff(
-    data: bytes, image: NDArray[Any], opacity: NDArray[Any] | None
-) -> tuple[NDArray[Any], NDArray[Any] | None]:
-    """What OpenCV leaves undone: 16-bit grey with white at 0, premultiplied colours, the fourth channel of CMYK."""
-    if tiff.photometric(data) == 0 and image.dtype == np.uint16:
-        image = np.iinfo(np.uint16).max - image
-    if tiff.photometric(data) == CMYK:
-        return image, None
-    if opacity is not None and tiff.is_premultiplied(data):
-        top = np.iinfo(image.dtype).max
-        straight = image.astype(np.float32) * (top / np.maximum(opacity, 1).astype(np.float32))[..., None]
-        image = np.clip(np.rint(straight), 0, top).astype(image.dtype)
-    return image, opacity

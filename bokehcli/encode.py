@@ -1,5 +1,6 @@
 """Pixels -> bytes of a container, without metadata."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -7,19 +8,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bokehcli import heic
-from bokehcli.containers import Malformed, tiff
+from bokehcli.containers import Malformed, png, tiff
 from bokehcli.containers.ifd import SHORT, Field
 from bokehcli.containers.reading import byte_order
 from bokehcli.errors import EncodeError
 from bokehcli.opencv import cv2
 from bokehcli.photo import Container, Photo
-from bokehcli.pixels import gathered
+from bokehcli.pixels import from_unit, gathered
 
 # Where the source does not tell. At 92 the loss of a second encoding is not seen; WebP reaches that at a lower number.
 FULL_COLOUR_QUALITY = 90  # from here on an unknown source is given 4:4:4
 DEFAULT_QUALITY = {Container.JPEG: 92, Container.AVIF: 90, Container.HEIC: 90}
 WITH_OPACITY = (Container.PNG, Container.WEBP, Container.TIFF, Container.AVIF, Container.HEIC)
-BITS = {Container.PNG: 16, Container.TIFF: 16, Container.AVIF: 12, Container.HEIC: heic.WRITTEN_BITS}  # where above 8
+BITS = {Container.PNG: 16, Container.TIFF: 32, Container.AVIF: 12, Container.HEIC: heic.WRITTEN_BITS}  # where above 8
+FLOAT_BITS = 32
+# Older ones of OpenCV cannot be asked for such filters; there it is RGB with opacity.
+GREY_WITH_OPACITY = (Container.PNG, Container.TIFF) if hasattr(cv2, "IMWRITE_PNG_FILTER") else ()
 ADOBE_DEFLATE = 8
 AVIF_SPEED = 10  # of 0 to 10; 9, OpenCV's own choice, makes the same file in nearly twice the time
 COLOUR = 3  # dimensions of a picture that is not grey
@@ -30,7 +34,7 @@ class Encoding:
     """How a picture is written.
 
     quality: 1 to 100, of JPEG, WebP, AVIF and HEIC; None is DEFAULT_QUALITY, and lossless for WebP. grey: a single channel,
-    the image's first, where the container has that and there is no opacity to write. subsampling: for JPEG and HEIC, as
+    the image's first, where the container has that; beside opacity where it has both. subsampling: for JPEG and HEIC, as
     in Photo; None is 4:2:0, and for JPEG 4:4:4 from quality 90. progressive: a JPEG in scans of growing detail. bits: of a
     channel of a uint16 image, where the container has a choice.
     """
@@ -46,15 +50,18 @@ class Encoding:
 def encode_image(image: NDArray[Any], opacity: NDArray[Any] | None, encoding: Encoding, name: str) -> bytes:
     """Encode a picture; what a container cannot hold is reduced, and ``encoding_losses`` says so.
 
-    image: (H, W, 3) uint8 or uint16, RGB. opacity: (H, W) of the same type or None; JPEG and BMP drop it. PNG and TIFF
-    keep 16 bits, AVIF 10 or 12, HEIC 10, others get 8. Raises EncodeError.
+    image: (H, W, 3) uint8, uint16 or float32 (white at 1), RGB. opacity: (H, W) of the same type or None; JPEG and BMP drop
+    it. TIFF keeps floats and 16 bits, PNG 16, AVIF 10 or 12, HEIC 10, others get 8. Raises EncodeError.
     """
     container = encoding.container
-    if container not in BITS:
-        image = to_8_bits(image)
-        opacity = None if opacity is None else to_8_bits(opacity)
     if container not in WITH_OPACITY:
         opacity = None
+    reduce: Callable[[NDArray[Any]], NDArray[Any]] = to_16_bits if container in BITS else to_8_bits
+    if container is Container.TIFF:
+        reduce = _nothing
+    image, opacity = reduce(image), None if opacity is None else reduce(opacity)
+    if encoding.grey and opacity is not None and container in GREY_WITH_OPACITY:
+        return _encode_grey(image[..., 0], opacity, container, name)
     pixels = np.ascontiguousarray(image[..., 0]) if encoding.grey and container is not Container.WEBP else image
     if opacity is not None:
         pixels = np.dstack((image, opacity))
@@ -84,16 +91,30 @@ def encoding_losses(photo: Photo, container: Container) -> tuple[str, ...]:
     kind = container.value.upper()
     if photo.opacity is not None and container not in WITH_OPACITY:
         losses.append(f"{kind} holds no opacity: left out")
-    if photo.bits > BITS.get(container, 8):
+    if photo.bits == FLOAT_BITS and BITS.get(container) != FLOAT_BITS:
+        bits = 16 if container is Container.PNG else BITS.get(container, 8)
+        losses.append(f"{kind} holds no floats: rounded to {bits} bits, and cut off at black and white")
+    elif photo.bits > BITS.get(container, 8):
         losses.append(f"{kind} holds {BITS.get(container, 8)} bits a channel: rounded from {photo.bits}")
     return tuple(losses)
 
 
 def to_8_bits(samples: NDArray[Any]) -> NDArray[np.uint8]:
-    """Samples as uint8: uint16 [0, 65535] to the nearest of [0, 255], uint8 as it is."""
+    """Samples as uint8: floats [0, 1] and uint16 [0, 65535] to the nearest of [0, 255], uint8 as it is."""
     if samples.dtype == np.uint8:
         return samples
+    if samples.dtype == np.float32:
+        return from_unit(samples, np.uint8)
     return ((samples.astype(np.uint32) + 128) // 257).astype(np.uint8)  # 65535 / 255 = 257
+
+
+def to_16_bits(samples: NDArray[Any]) -> NDArray[Any]:
+    """Floats [0, 1] to the nearest of uint16, whole numbers as they are."""
+    return from_unit(samples, np.uint16) if samples.dtype == np.float32 else samples
+
+
+def _nothing(samples: NDArray[Any]) -> NDArray[Any]:
+    return samples
 
 
 def _parameters(encoding: Encoding) -> list[int]:
@@ -128,6 +149,21 @@ def _encode(pixels: NDArray[Any], container: Container, parameters: list[int], n
         raise EncodeError(name, f"a picture of {width} x {height} pixels cannot be encoded as {container.value}")
     data: bytes = encoded.tobytes()
     return data
+
+
+def _encode_grey(grey: NDArray[Any], opacity: NDArray[Any], container: Container, name: str) -> bytes:
+    """Grey and opacity, (H, W) each, which OpenCV does not write: as a grey row of both in turn, then declared as what it is.
+
+    Only with filters that do not reach from one sample to the next is that the same.
+    """
+    row = np.dstack((grey, opacity)).reshape(grey.shape[0], -1)
+    try:
+        if container is Container.PNG:
+            return png.with_opacity(_encode(row, container, [cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_UP], name))
+        unpredicted = [cv2.IMWRITE_TIFF_PREDICTOR, cv2.IMWRITE_TIFF_PREDICTOR_NONE]
+        return tiff.with_opacity(_encode(row, container, [cv2.IMWRITE_TIFF_COMPRESSION, ADOBE_DEFLATE, *unpredicted], name))
+    except Malformed as error:
+        raise EncodeError(name, f"{container.value}: {error}") from error
 
 
 def _declare_straight_opacity(data: bytes, name: str) -> bytes:

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bokehcli import optics
-from bokehcli.light import CODES, Scene, compress, encode_light, source_table
+from bokehcli.light import CODES, Scene, source_table
 from bokehcli.opencv import cv2
 from bokehcli.options import LensOptions
 from bokehcli.pixels import neighbours, round_up
@@ -31,6 +31,7 @@ BLOCK_PX = 128  # a block's largest side, in the pixels of the size it is render
 ROWS_PX = 128  # rows composed at a time
 FOURIER_FROM_PX = 13  # a kernel of this side or more is cheaper through a Fourier transform
 CAT_EYE_CELLS = 8  # along the long side; the aperture's shape is interpolated between their corners
+DEPTHS = {"uint8": cv2.CV_8U, "uint16": cv2.CV_16U, "float32": cv2.CV_32F}
 CAT_EYE_CUT = 1.0  # how far, in radii, the second disc has moved at the picture's corner with cat-eye 1
 
 
@@ -39,10 +40,11 @@ def render(
 ) -> Image:
     """Render everything that is not in focus.
 
-    image: (H, W, 3) uint8 or uint16 RGB, encoded by `curves`. alpha: (H, W) uint8, share of the pixel that is in focus, 255 for
-    all of it. defocus: (h, w) float32, [0, 1], of any size up to (H, W): circle of confusion of the rest relative to the
-    largest one, brought to the photo's size bilinearly. Returns an image of the photo's shape and type. Where alpha is 255
-    its pixels are the photo's own. Energy is conserved: a flat picture stays flat. Runs on cv2.getNumThreads() threads.
+    image: (H, W, 3) uint8, uint16 or float32 (white at 1, finite), RGB, encoded by `curves`. alpha: (H, W) uint8, share of
+    the pixel that is in focus, 255 for all of it. defocus: (h, w) float32, [0, 1], of any size up to (H, W): circle of
+    confusion of the rest relative to the largest one, brought to the photo's size bilinearly. Returns an image of the photo's
+    shape and type. Where alpha is 255 its pixels are the photo's own. Energy is conserved: a flat picture stays flat. Runs on
+    cv2.getNumThreads() threads.
     """
     rendered = image.copy()
     if optics.radius_px(options.strength, (image.shape[0], image.shape[1])) <= 0.0:
@@ -193,20 +195,20 @@ def paint(rendered: Image, lens: Lens, block: Block) -> None:
         compose(photo[rows], alpha[rows], background[rows], None if known is None else known[rows])
 
 
-def develop(light: Float, scene: Scene) -> NDArray[np.uint16]:
-    """(4, h, w) light -> (h, w, 3) background, encoded in CODES steps."""
-    return encode_light(compress(light[:3] / np.maximum(light[3], optics.MIN_WEIGHT), scene.gain), scene.codes)
+def develop(light: Float, scene: Scene) -> Image:
+    """(4, h, w) light -> (h, w, 3) background, encoded in CODES steps, or floats as the photo's."""
+    return scene.developed(light[:3] / np.maximum(light[3], optics.MIN_WEIGHT))
 
 
-def compose(photo: Image, alpha: NDArray[np.uint8], background: NDArray[np.uint16], known: Float | None) -> None:
-    """Put the background (h, w, 3), in CODES steps, around what is in focus in the photo (h, w, 3), in place.
+def compose(photo: Image, alpha: NDArray[np.uint8], background: Image, known: Float | None) -> None:
+    """Put the background (h, w, 3), see `develop`, around what is in focus in the photo (h, w, 3), in place.
 
     known: how much of the background's light reaches each pixel, 1 or more being enough; None where it is everywhere.
     """
     if alpha.min() == 255:
         return
-    scale = np.iinfo(photo.dtype).max / (CODES - 1)
-    depth = cv2.CV_8U if photo.dtype == np.uint8 else cv2.CV_16U
+    scale = 1.0 if photo.dtype == np.float32 else np.iinfo(photo.dtype).max / (CODES - 1)
+    depth = DEPTHS[photo.dtype.name]
     if known is None and alpha.max() == 0:
         photo[:] = cv2.convertScaleAbs(background, alpha=scale) if depth == cv2.CV_8U else background
         return

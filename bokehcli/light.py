@@ -14,28 +14,37 @@ from bokehcli import optics
 from bokehcli.opencv import cv2
 from bokehcli.pixels import linear_to_srgb
 from bokehcli.tiling import Box, boxes_of, clip
-from bokehcli.tone import SRGB, Curve, Curves, Srgb, encoded_table
+from bokehcli.tone import SRGB, Curve, Curves, Srgb, encoded_table, floats_of, light_of
 
 Image = NDArray[Any]
 Float = NDArray[np.float32]
 
 STRIP_PX = 256  # side of what is brought to linear light at a time: three float32 planes of it stay in a core's cache
+# In a photo of floats, 1 being white: the arithmetic of 32 bits loses the dark beside light that is brighter still.
+LARGEST_LIGHT = 1000.0
 CODES = 65_536  # of the encoded background, whatever the photo's type
 
 
 class Scene:
-    """The light of one photo. alpha: (H, W) uint8, 255 in focus. gain: see optics.highlight_gain. curves: of its values."""
+    """The light of one photo. alpha: (H, W) uint8, 255 in focus. gain: see optics.highlight_gain. curves: of its values.
+
+    A photo of floats that go beyond white has its highlights; then none are lifted.
+    """
 
     def __init__(self, image: Image, alpha: Image, gain: float, curves: Curves = SRGB) -> None:
         self.image = image
         self.alpha = alpha
-        self.gain = gain
+        self.curves = curves
+        self.is_float = image.dtype == np.float32
+        self.gain = 0.0 if self.is_float and image.max() > 1.0 else gain
+        self.smallest: Float | None = None
+        if self.is_float:
+            return
         # one for all channels, or one for each
         self.linear = [linear_table(image.dtype.name, curve) for curve in (curves if len(set(curves)) > 1 else curves[:1])]
         self.codes = [encoding_table(curve) for curve in curves]
         self.lift = expansion_table(image.dtype.name, gain, curves[0]) if len(self.linear) == 1 else None
         self.knee = min(int(np.searchsorted(table, optics.HIGHLIGHT_KNEE, side="right")) for table in self.linear)
-        self.smallest: Float | None = None
 
     @property
     def size(self) -> tuple[int, int]:
@@ -94,9 +103,9 @@ class Scene:
             return np.zeros((*weight.shape, 3), np.float32), weight
         image = self.image[box.slices]
         factor = None if weight.min() == 1.0 else weight
-        light = looked_up(image, *self.linear)
-        if self.gain > 0.0 and image.max() >= self.knee:
-            if self.lift is None:
+        light = self.light_of_floats(image) if self.is_float else looked_up(image, *self.linear)
+        if self.gain > 0.0 and (self.is_float or image.max() >= self.knee):
+            if self.is_float or self.lift is None:
                 lift = expansion(largest_channel(light), self.gain)
             else:
                 lift = looked_up(largest_channel(image), self.lift)
@@ -104,6 +113,20 @@ class Scene:
         if factor is not None:
             cv2.multiply(light, cv2.merge([factor] * 3), dst=light)
         return light, weight
+
+    def light_of_floats(self, image: Float) -> Float:
+        """(h, w, 3) linear light of floats, held to LARGEST_LIGHT."""
+        channels = [light_of(channel, curve) for channel, curve in zip(cv2.split(image), self.curves, strict=True)]
+        light: Float = np.clip(cv2.merge(channels), -LARGEST_LIGHT, LARGEST_LIGHT)
+        return light
+
+    def developed(self, colour: Float) -> Image:
+        """(3, h, w) blurred light, highlights lifted -> (h, w, 3) encoded: 0 to CODES - 1, or floats as the photo's."""
+        colour = compress(colour, self.gain)
+        if not self.is_float:
+            return encode_light(colour, self.codes)
+        encoded: Float = cv2.merge([floats_of(channel, curve) for channel, curve in zip(colour, self.curves, strict=True)])
+        return encoded
 
 
 def looked_up(image: Image, table: Float, *others: Float) -> Float:

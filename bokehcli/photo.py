@@ -44,12 +44,12 @@ class Carried:
 class Photo:
     """A decoded photo.
 
-    image: (H, W, 3) uint8 or uint16, RGB, upright, in the encoding of its ICC profile. opacity: (H, W) of the same
-    type, or None. grey: the file had a single channel (the image holds it three times). orientation: the EXIF
-    orientation that was undone, 1 to 8. quality: for JPEG and lossy WebP, 1 to 100 as estimated; None is unknown or
-    lossless. subsampling: of the colour channels of a JPEG or HEIC, such as "4:2:0"; None is unknown or none.
-    progressive: a JPEG that comes in scans of growing detail. bits: of a channel in the file; 10 and 12 are spread over
-    the whole range of uint16.
+    image: (H, W, 3) uint8, uint16 or float32 (white at 1, finite), RGB, upright, in the encoding of its ICC profile.
+    opacity: (H, W) of the same type, or None. grey: the file had a single channel (the image holds it three times).
+    orientation: the EXIF orientation that was undone, 1 to 8. quality: for JPEG and lossy WebP, 1 to 100 as estimated; None
+    is unknown or lossless. subsampling: of the colour channels of a JPEG or HEIC, such as "4:2:0"; None is unknown or none.
+    progressive: a JPEG that comes in scans of growing detail. bits: of a channel in the file, 32 of floats; 10 and 12 are
+    spread over the whole range of uint16.
     """
 
     name: str

@@ -24,7 +24,7 @@ from bokehcli.photo import Container, Photo
 from bokehcli.pixels import from_unit, resize
 from bokehcli.resources import keep_freed_memory
 from bokehcli.storage import read_bytes, times_of, write_atomic
-from bokehcli.tone import curves_of
+from bokehcli.tone import as_seen, curves_of
 
 Image = NDArray[Any]
 
@@ -107,8 +107,8 @@ class Renderer:
         self, photo: Photo, network: Network, job: Job, warnings: list[str], pending: list[tuple[Path, bytes]]
     ) -> Image:
         """Predict what is in focus, put that among what is to be written if it is asked for, and render the rest."""
-        image = photo.image
-        maps = network.predict(image, self.options.focus)
+        image, curves = photo.image, curves_of(photo.carried.icc)
+        maps = network.predict(as_seen(image, curves), self.options.focus)
         if job.alpha is not None and job.defocus is not None:
             defocus = resize(from_unit(maps.defocus, np.uint8), image.shape[:2])
             pending += [(job.alpha, encode_map(maps.alpha)), (job.defocus, encode_map(defocus))]
@@ -117,7 +117,7 @@ class Renderer:
             return image
         if self.options.lens.strength == 0:
             return image
-        return render(image, maps.alpha, maps.defocus, self.options.lens, curves_of(photo.carried.icc))
+        return render(image, maps.alpha, maps.defocus, self.options.lens, curves)
 
     def _write_map(self, path: Path, data: bytes, written: list[Path]) -> None:
         """Write a map as the policy says; one that is there and not to be touched stays as it is."""

@@ -17,7 +17,7 @@ MOST_CHANNELS = 4
 
 
 def to_unit(image: NDArray[Any]) -> Float:
-    """(H, W, ...) uint8 or uint16 -> float32 in [0, 1]."""
+    """(H, W, ...) uint8 or uint16 -> float32 in [0, 1]; not for floats, whose range nobody knows."""
     return (image.astype(np.float32) * np.float32(1.0 / np.iinfo(image.dtype).max)).astype(np.float32, copy=False)
 
 

@@ -118,7 +118,7 @@ def check_only_malformed(data, container):
             with suppress(Malformed):
                 read(data)
     if container is Container.TIFF:
-        for read in (tiff.pages, tiff.is_raw, tiff.is_integer, tiff.samples, ifd.read_orientation):
+        for read in (tiff.pages, tiff.is_raw, tiff.samples, ifd.read_orientation):
             with suppress(Malformed):
                 read(data)
 

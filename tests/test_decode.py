@@ -14,6 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageCms, ImageOps
 
+from bokehcli.containers import tiff as tiff_files
+from bokehcli.containers.ifd import SHORT, Field
 from bokehcli.decode import decode_photo
 from bokehcli.errors import DecodeError, PhotoError, UnsupportedPhoto
 from bokehcli.options import DecodeOptions
@@ -96,13 +98,72 @@ def test_planar_tiff_is_read_with_8_bits_and_refused_with_16():
         decode(tiff(noise(4, np.uint16), photometric="separated"))
 
 
-@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
-def test_grey_tiff_loses_its_opacity_with_a_warning(dtype):
-    pixels = noise(3, dtype)[..., :2]
-    photo = decode(tiff(pixels, photometric="minisblack", planarconfig="contig", extrasamples=["unassalpha"]))
+def samples(dtype, channels):
+    """Noise of a type; of floats also beyond black and white."""
+    if np.dtype(dtype).kind == "u":
+        return noise(channels, dtype)
+    return (np.random.default_rng(3).random((H, W, channels)) * 4.0 - 1.0).astype(dtype)
+
+
+@pytest.mark.parametrize("options", LAYOUTS)
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float16, np.float32])
+def test_grey_tiff_keeps_its_opacity(dtype, options):
+    if np.dtype(dtype).kind == "f" and "predictor" in options:
+        pytest.skip("tifffile cannot write it")
+    pixels = samples(dtype, 2)
+    photo = decode(tiff(pixels, photometric="minisblack", planarconfig="contig", extrasamples=["unassalpha"], **options))
+    assert photo.grey
+    assert not photo.warnings
+    assert np.array_equal(photo.image, np.dstack([pixels[..., 0]] * 3))
+    assert np.array_equal(photo.opacity, pixels[..., 1])
+
+
+def test_grey_tiff_with_opacity_may_have_white_at_0_or_be_premultiplied():
+    grey, opacity = noise(1), np.maximum(noise(1, seed=4), 128)
+    pixels = np.dstack((255 - grey, opacity))
+    options = {"planarconfig": "contig", "extrasamples": ["unassalpha"]}
+    photo = decode(tiff(pixels, photometric="miniswhite", **options))
+    assert np.array_equal(photo.image[..., 0], grey)
+    assert np.array_equal(photo.opacity, opacity)
+    pixels = np.dstack((np.rint(grey * (opacity / 255.0)).astype(np.uint8), opacity))
+    photo = decode(tiff(pixels, photometric="minisblack", planarconfig="contig", extrasamples=["assocalpha"]))
+    assert np.abs(photo.image[..., 0].astype(int) - grey).max() <= 1
+
+
+def test_planar_grey_tiff_loses_its_opacity_with_a_warning():
+    planes = np.ascontiguousarray(np.moveaxis(noise(2), 2, 0))
+    photo = decode(tiff(planes, photometric="minisblack", planarconfig="separate", extrasamples=["unassalpha"]))
     assert photo.opacity is None
     assert "opacity" in photo.warnings[0]
-    assert ("8 of its bits" in photo.warnings[0]) == (dtype == np.uint16)
+
+
+@pytest.mark.parametrize("options", [layout for layout in LAYOUTS if "predictor" not in layout])
+@pytest.mark.parametrize("dtype", [np.float16, np.float32])
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_floats_of_a_tiff_come_as_they_are(channels, dtype, options):
+    pixels = samples(dtype, channels)
+    extra = {"extrasamples": ["unassalpha"]} if channels == 4 else {}
+    kind = "minisblack" if channels == 1 else "rgb"
+    photo = decode(tiff(pixels[..., 0] if channels == 1 else pixels, photometric=kind, **extra, **options))
+    assert photo.image.dtype == np.float32
+    assert photo.bits == 32
+    assert np.array_equal(photo.image, np.dstack([pixels[..., 0]] * 3) if channels == 1 else pixels[..., :3])
+    assert channels < 4 or np.array_equal(photo.opacity, pixels[..., 3])
+
+
+def test_floats_that_are_no_numbers_are_black_and_said():
+    pixels = samples(np.float32, 3)
+    pixels[0, 0], pixels[1, 1, 0] = np.nan, np.inf
+    photo = decode(tiff(pixels, photometric="rgb"))
+    assert np.array_equal(photo.image, np.where(np.isfinite(pixels), pixels, 0.0))
+    assert photo.warnings == ("4 values that are no finite numbers were taken for black",)
+
+
+def test_short_floats_with_a_predictor_are_refused():
+    unpredicted = tiff(samples(np.float16, 3), photometric="rgb", compression="zlib")
+    said = tiff_files.with_fields(unpredicted, (Field(tiff_files.PREDICTOR, SHORT, 1, b"\3\0"),))
+    with pytest.raises(UnsupportedPhoto, match="predictor"):
+        decode(said)
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
@@ -285,9 +346,9 @@ def test_a_reduced_second_page_is_no_page():
     assert decode(out.getvalue()).warnings == ()
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float16, np.int16, np.uint32])
+@pytest.mark.parametrize("dtype", [np.float64, np.int16, np.uint32])
 def test_other_samples_are_refused(dtype):
-    with pytest.raises(UnsupportedPhoto):
+    with pytest.raises(UnsupportedPhoto, match="save it with"):
         decode(tiff(np.ones((H, W, 3), dtype), photometric="rgb"))
 
 

@@ -95,6 +95,62 @@ def test_grey_is_written_as_grey(container):
     assert np.abs(np.asarray(written).astype(int) - image[..., 0]).max() <= 4
 
 
+@pytest.mark.parametrize("container", [Container.PNG, Container.TIFF])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_grey_is_written_as_grey_beside_opacity(container, dtype):
+    grey, opacity = noise(1, dtype), noise(1, dtype, seed=2)
+    data = encode(np.dstack([grey] * 3), container, opacity, grey=True)
+    photo = decode(data)
+    assert photo.grey
+    assert np.array_equal(photo.image, np.dstack([grey] * 3))
+    assert np.array_equal(photo.opacity, opacity)
+    if container is Container.TIFF:
+        page = tifffile.TiffFile(io.BytesIO(data)).pages[0]
+        assert page.extrasamples == (tifffile.EXTRASAMPLE.UNASSALPHA,)
+        assert np.array_equal(page.asarray(), np.dstack((grey, opacity)))
+    else:
+        assert data[25] == 4  # of the header: grey with opacity
+        if dtype == np.uint8:
+            assert np.array_equal(np.asarray(Image.open(io.BytesIO(data))), np.dstack((grey, opacity)))
+
+
+def test_grey_with_opacity_is_written_at_any_size():
+    for shape in ((1, 1), (1, 9), (9, 1), (300, 2)):
+        grey = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+        for container in (Container.PNG, Container.TIFF):
+            photo = decode(encode(np.dstack([grey] * 3), container, 255 - grey, grey=True))
+            assert np.array_equal(photo.image[..., 0], grey)
+            assert np.array_equal(photo.opacity, 255 - grey)
+
+
+def floats(channels=3):
+    """From -1 to 3."""
+    return np.random.default_rng(5).random((H, W, channels), np.float32) * 4.0 - 1.0
+
+
+@pytest.mark.parametrize("opaque", [True, False])
+@pytest.mark.parametrize("grey", [True, False])
+def test_a_tiff_keeps_floats(grey, opaque):
+    image = np.dstack([floats(1)] * 3) if grey else floats()
+    opacity = None if opaque else floats(4)[..., 3]
+    photo = decode(encode(image, Container.TIFF, opacity, grey=grey))
+    assert photo.image.dtype == np.float32
+    assert photo.grey == grey
+    assert np.array_equal(photo.image, image)
+    assert opaque or np.array_equal(photo.opacity, opacity)
+    assert encoding_losses(photo, Container.TIFF) == ()
+
+
+@pytest.mark.parametrize("container", [kind for kind in Container if kind is not Container.TIFF])
+def test_floats_are_cut_off_where_there_is_no_room_and_that_is_said(container):
+    photo = Photo(name="photo", container=Container.TIFF, image=floats(), bits=32)
+    assert "holds no floats" in encoding_losses(photo, container)[0]
+    deep = np.rint(np.clip(floats(), 0.0, 1.0) * 65535.0).astype(np.uint16)
+    if container not in (Container.AVIF, Container.HEIC):
+        shallow = deep if container is Container.PNG else np.rint(np.clip(floats(), 0.0, 1.0) * 255.0).astype(np.uint8)
+        assert encode(floats(), container) == encode(shallow, container)
+
+
 @pytest.mark.parametrize("container", [Container.JPEG, Container.WEBP, Container.BMP])
 def test_16_bits_become_8_by_the_nearest(container):
     deep = smooth().astype(np.uint16) * 257 + np.random.default_rng(0).integers(-128, 129, smooth().shape)

@@ -18,6 +18,7 @@ from bokehcli.lens import render
 from bokehcli.options import LensOptions
 from bokehcli.pixels import linear_to_srgb, resize, srgb_to_linear, to_unit
 from bokehcli.tiling import Box, parts_of
+from bokehcli.tone import Parametric
 
 Image = NDArray[Any]
 Float = NDArray[np.float32]
@@ -584,3 +585,45 @@ def test_no_seam_shows_between_the_cells_of_the_cat_eye(monkeypatch: pytest.Monk
 
 def test_cells_that_were_not_interpolated_would_show(monkeypatch: pytest.MonkeyPatch) -> None:
     assert seam(monkeypatch, interpolated=False) > 2.0
+
+
+# floats
+
+
+@pytest.mark.parametrize("options", [LensOptions(), LensOptions(strength=1.0, cat_eye=0.5, highlights=1.0)])
+def test_floats_give_the_picture_that_16_bits_give(photos: Path, options: LensOptions) -> None:
+    deep = load(photos / "chelsea.jpg").astype(np.uint16) * 257
+    alpha = load_matte(photos, "chelsea")
+    rendered = render(to_unit(deep), alpha, all_out(deep), options)
+    assert rendered.dtype == np.float32
+    assert np.abs(rendered - to_unit(render(deep, alpha, all_out(deep), options))).max() < 2e-4
+    assert np.array_equal(rendered[alpha == 255], to_unit(deep)[alpha == 255])
+
+
+@pytest.mark.parametrize("level", [-0.2, 0.0, 0.3, 1.0, 5.0])
+def test_a_flat_picture_of_floats_stays_flat(level: float) -> None:
+    image = np.full((70, 300, 3), level, np.float32)
+    rendered = render(image, *everything_out_of_focus(image), LensOptions(strength=1.0))
+    assert np.abs(rendered - level).max() < 2e-3 * max(1.0, level)
+
+
+def test_light_beyond_white_is_spread_and_kept() -> None:
+    image = np.zeros((200, 400, 3), np.float32)
+    image[100, 200] = 50.0
+    linear = (Parametric(1.0),) * 3
+    rendered = render(image, *everything_out_of_focus(image), LensOptions(strength=1.0, highlights=1.0), linear)
+    assert rendered.sum() == pytest.approx(150.0, rel=0.01)
+    assert rendered.max() < 5.0
+
+
+def test_light_beyond_all_measure_stays_where_it_is_and_spoils_nothing() -> None:
+    image = np.full((200, 400, 3), 0.25, np.float32)
+    image[100, 200] = 3e38
+    alpha, defocus = everything_out_of_focus(image)
+    alpha[100, 200] = 255
+    rendered = render(image, alpha, defocus, LensOptions(strength=1.0))
+    assert rendered[100, 200, 0] == np.float32(3e38)
+    rendered[100, 200] = 0.25
+    assert np.abs(rendered - 0.25).max() < 0.01
+    alpha[100, 200] = 0
+    assert np.isfinite(render(image, alpha, defocus, LensOptions(strength=1.0))).all()

@@ -8,10 +8,12 @@ from typing import Any, cast
 
 import numpy as np
 import pytest
+import tifffile
 from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
 from bokehcli import pipeline
+from bokehcli.decode import decode_photo
 from bokehcli.discover import Job, discover
 from bokehcli.errors import DeviceError, UnsupportedPhoto
 from bokehcli.infer import Maps, Network
@@ -49,7 +51,8 @@ def negative_for_blur(monkeypatch: pytest.MonkeyPatch) -> None:
     def render(
         image: Pixels, alpha: NDArray[np.uint8], defocus: NDArray[np.float32], options: LensOptions, curves: Curves
     ) -> Pixels:
-        return np.where(alpha[..., None] > 127, image, np.iinfo(image.dtype).max - image).astype(image.dtype)
+        top = 1.0 if image.dtype == np.float32 else np.iinfo(image.dtype).max
+        return np.where(alpha[..., None] > 127, image, top - image).astype(image.dtype)
 
     monkeypatch.setattr(pipeline, "render", render)
 
@@ -347,3 +350,26 @@ def test_16_bits_reach_the_network_and_the_file(tmp_path: Path) -> None:
     result = cv2.imdecode(np.frombuffer(job.destination.read_bytes(), np.uint8), cv2.IMREAD_UNCHANGED)
     assert result.dtype == np.uint16
     np.testing.assert_array_equal(result[:, :16], deep[:, :16])
+
+
+@pytest.mark.parametrize("channels", [2, 4])
+def test_floats_and_opacity_of_a_tiff_reach_the_file(tmp_path: Path, channels: int) -> None:
+    pixels = np.random.default_rng(7).random((24, 32, channels), np.float32) * 2.0
+    kind = "minisblack" if channels == 2 else "rgb"
+    tifffile.imwrite(tmp_path / "a.tif", pixels, photometric=kind, planarconfig="contig", extrasamples=["unassalpha"])
+    job = job_for(tmp_path / "a.tif", tmp_path / "out")
+    seen: list[Any] = []
+
+    class Watching(FakeNetwork):
+        def predict(self, image: NDArray[Any], focus: tuple[float, float] | None = None) -> Maps:
+            seen.append(image.dtype)
+            return super().predict(image, focus)
+
+    outcome = renderer(Watching()).render_photo(job)
+    assert (outcome.status, outcome.warnings) == (Status.DONE, ())
+    assert seen == [np.uint16]
+    photo = decode_photo(job.destination.read_bytes(), "a.tif", DecodeOptions())
+    assert (photo.image.dtype, photo.grey) == (np.float32, channels == 2)
+    np.testing.assert_array_equal(photo.image[:, :16], pixels[:, :16, : channels - 1].repeat(3 if channels == 2 else 1, axis=2))
+    np.testing.assert_allclose(photo.image[:, 16:, 0], 1.0 - pixels[:, 16:, 0], atol=1e-6)
+    np.testing.assert_array_equal(photo.opacity, pixels[..., -1])

@@ -14,7 +14,7 @@ from PIL import Image, ImageCms
 from bokehcli.lens import render
 from bokehcli.light import CODES, encoding_table
 from bokehcli.options import LensOptions
-from bokehcli.tone import SRGB, Parametric, Sampled, curves_of, encoded_table
+from bokehcli.tone import SRGB, Parametric, Sampled, as_seen, curves_of, encoded_table, floats_of, light_of, white_of
 
 RAMP = np.arange(256, dtype=np.uint8)
 D50, RED, GREEN, BLUE = (0.9642, 1.0, 0.8249), (0.4361, 0.2225, 0.0139), (0.3851, 0.7169, 0.0971), (0.1431, 0.0606, 0.7141)
@@ -170,3 +170,49 @@ def test_colours_mix_as_their_light_does(gamma: float) -> None:
 def test_sampled_goes_straight_between_its_values() -> None:
     curve = Sampled((0, 20000, 65535))
     assert curve.linear(np.array([0.25, 0.5, 1.0], np.float32)) == pytest.approx([10000 / 65535, 20000 / 65535, 1.0])
+
+
+@pytest.mark.parametrize("name", CURVES)
+def test_floats_come_back_from_their_light(name: str) -> None:
+    curve = curves_of(profile([CURVES[name]] * 3))[0]
+    values = np.linspace(-3.0, 3.0, 6001, dtype=np.float32)
+    light = light_of(values, curve)
+    assert np.isfinite(light).all()
+    assert np.abs(light_of(floats_of(light, curve), curve) - light)[np.abs(values) <= 1.0].max() <= 2e-5
+    rising = np.diff(light, prepend=-1e9) > 1e-4  # else a curve is flat there
+    assert np.abs(floats_of(light, curve) - values)[rising].max() <= 1e-3
+    assert light_of(np.array([1.0], np.float32), curve)[0] == pytest.approx(white_of(curve)[0])
+
+
+def test_beyond_white_a_power_goes_on_as_it_was_and_srgb_nearly_so() -> None:
+    beyond = np.array([1.5, 2.0, 4.0], np.float32)
+    for gamma in (1.0, 1.8, 2.2):
+        assert light_of(beyond, Parametric(gamma)) == pytest.approx(beyond**gamma, rel=1e-3)
+    extended = ((beyond + 0.055) / 1.055) ** 2.4  # the formula itself
+    assert light_of(beyond, SRGB[0]) == pytest.approx(extended, rel=0.1)
+    assert light_of(-beyond, SRGB[0]) == pytest.approx(-light_of(beyond, SRGB[0]))
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_a_photo_close_to_srgb_is_seen_as_it_is(dtype: type[np.unsignedinteger]) -> None:
+    image = flat(dtype, 0.3)
+    for name in ("Adobe RGB", "ProPhoto", "Display P3"):
+        assert as_seen(image, curves_of(profile([CURVES[name]] * 3))) is image
+    assert as_seen(image, SRGB) is image
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+def test_linear_light_is_seen_as_bright_as_it_is(dtype: type[np.generic]) -> None:
+    level = np.linspace(0.0, 1.0, 97, dtype=np.float32)
+    top = 1.0 if dtype is np.float32 else np.iinfo(dtype).max
+    linear = np.rint(level * top) / top if dtype is not np.float32 else level
+    image = np.dstack([linear[None] * top] * 3).astype(dtype)
+    shown = np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * np.maximum(linear, 1e-9) ** (1 / 2.4) - 0.055)
+    seen = as_seen(image, curves_of(profile([CURVES["linear"]] * 3)))
+    assert seen.dtype == np.uint16
+    assert np.abs(seen[0, :, 0] / 65535.0 - shown).max() < 1e-4
+
+
+def test_floats_are_seen_up_to_white() -> None:
+    image = np.array([[[-1.0, 0.5, 7.0]]], np.float32)
+    assert as_seen(image, SRGB)[0, 0] == pytest.approx([0, 32768, 65535], abs=1)

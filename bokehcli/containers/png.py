@@ -17,6 +17,7 @@ CARRIED = (b"cHRM", b"gAMA", b"sRGB", b"cICP", b"mDCV", b"mDCv", b"cLLI", b"cLLi
            b"zTXt", b"iTXt")  # fmt: skip
 # Known chunks that describe the old samples, though their names allow copying.
 NOT_CARRIED = (b"tRNS", b"bKGD", b"hIST", b"sBIT", b"sPLT", b"eXIf", b"iCCP", b"acTL", b"fcTL", b"fdAT")
+GREY_WITH_OPACITY = 4  # the colour type
 LONGEST_INFLATED = 64 << 20  # bytes; metadata that inflates to more is taken for an attack
 
 
@@ -175,3 +176,11 @@ def _inflate(data: bytes) -> bytes:
 
 def _checksum(kind: bytes, payload: bytes) -> int:
     return zlib.crc32(payload, zlib.crc32(kind))
+
+
+def with_opacity(data: bytes) -> bytes:
+    """A grey picture of grey and opacity in turn, its rows not filtered across, as one of both. Raises Malformed."""
+    first, *others = parse(data).chunks
+    width = unsigned(first.payload, 0, 4, big=True) // 2
+    header = width.to_bytes(4, "big") + first.payload[4:9] + bytes([GREY_WITH_OPACITY]) + first.payload[10:]
+    return serialise(Png((Chunk(b"IHDR", header), *others)))

@@ -6,6 +6,7 @@ The kinds of ``Carried.others`` are "IPTC" (tag 33723) and "IRB" (tag 34377, Pho
 from bokehcli.containers.ifd import (
     BYTE,
     EXIF_IFD,
+    LONG,
     ORIENTATION,
     SHORT,
     UNDEFINED,
@@ -22,7 +23,8 @@ from bokehcli.containers.photoshop import without_thumbnails
 from bokehcli.containers.reading import CutShort, Malformed, byte_order
 from bokehcli.photo import Carried
 
-SUBFILE, WIDTH, HEIGHT, BITS, PHOTOMETRIC, SAMPLES = 254, 256, 257, 258, 262, 277
+SUBFILE, WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, SAMPLES = 254, 256, 257, 258, 259, 262, 277
+PREDICTOR, TILE_WIDTH = 317, 322
 STRIP_OFFSETS, STRIP_LENGTHS, TILE_OFFSETS, TILE_LENGTHS = 273, 279, 324, 325
 PLANES, EXTRA_SAMPLES, SAMPLE_FORMAT, DNG_VERSION = 284, 338, 339, 50706
 XMP, IPTC, IRB, ICC = 700, 33723, 34377, 34675
@@ -32,8 +34,8 @@ ASSOCIATED, UNASSOCIATED = 1, 2
 # Tags that say how the old pixels lie in the file; all else describes the photo and is carried. 37724 are
 # Photoshop's layers; tags from 50706 to 51200 are DNG's.
 STRUCTURE = {
-    SUBFILE, 255, WIDTH, HEIGHT, BITS, 259, PHOTOMETRIC, 263, 264, 265, 266, STRIP_OFFSETS, SAMPLES, 278, STRIP_LENGTHS,
-    280, 281, PLANES, 288, 289, 290, 291, 292, 293, 297, 301, 317, 320, 321, 322, 323, TILE_OFFSETS, TILE_LENGTHS,
+    SUBFILE, 255, WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, 263, 264, 265, 266, STRIP_OFFSETS, SAMPLES, 278, STRIP_LENGTHS,
+    280, 281, PLANES, 288, 289, 290, 291, 292, 293, 297, 301, PREDICTOR, 320, 321, TILE_WIDTH, 323, TILE_OFFSETS, TILE_LENGTHS,
     326, 327, 328, 330, 332, 333, 334, 336, 337, EXTRA_SAMPLES, SAMPLE_FORMAT, 340, 341, 342, 343, 344, 345, 346, 347,
     351, *range(512, 522), 529, 530, 531, 532, 559, XMP, IPTC, IRB, ICC, 37724, *range(DNG_VERSION, 51201),
 }  # fmt: skip
@@ -41,7 +43,7 @@ STRUCTURE = {
 
 def size(data: bytes) -> tuple[int, int]:
     """(height, width) of the first page. Raises Malformed."""
-    return _number(data, HEIGHT), _number(data, WIDTH)
+    return number(data, HEIGHT), number(data, WIDTH)
 
 
 def is_complete(data: bytes) -> bool:
@@ -73,27 +75,22 @@ def pages(data: bytes) -> int:
 
 def photometric(data: bytes) -> int:
     """Meaning of the samples: 0 and 1 grey, 2 RGB, 3 palette, 5 CMYK, 6 YCbCr ... Raises Malformed."""
-    return _number(data, PHOTOMETRIC)
+    return number(data, PHOTOMETRIC)
 
 
 def samples(data: bytes) -> int:
     """Channels of a pixel, opacity among them. Raises Malformed."""
-    return _number(data, SAMPLES, 1)
+    return number(data, SAMPLES, 1)
 
 
 def bits(data: bytes) -> int:
     """Bits of a pixel's first channel. Raises Malformed."""
-    return _number(data, BITS, 1)
+    return number(data, BITS, 1)
 
 
 def is_planar(data: bytes) -> bool:
     """Whether each channel lies apart. Raises Malformed."""
-    return samples(data) > 1 and _number(data, PLANES, 1) == 2
-
-
-def is_integer(data: bytes) -> bool:
-    """Whether samples are unsigned whole numbers. Raises Malformed."""
-    return _number(data, SAMPLE_FORMAT, 1) in (1, 4)
+    return samples(data) > 1 and number(data, PLANES, 1) == 2
 
 
 def is_raw(data: bytes) -> bool:
@@ -105,7 +102,7 @@ def is_raw(data: bytes) -> bool:
 
 def is_premultiplied(data: bytes) -> bool:
     """Whether colours are stored multiplied by opacity. Raises Malformed."""
-    return _number(data, EXTRA_SAMPLES) == ASSOCIATED
+    return number(data, EXTRA_SAMPLES) == ASSOCIATED
 
 
 def for_decoder(data: bytes) -> bytes:
@@ -122,13 +119,13 @@ def for_decoder(data: bytes) -> bytes:
     return bytes(patched)
 
 
-def with_fields(data: bytes, fields: tuple[Field, ...]) -> bytes:
+def with_fields(data: bytes, fields: tuple[Field, ...], without: tuple[int, ...] = ()) -> bytes:
     """The file with a new first directory at its end: the old one's entries, replaced or joined by ``fields``.
 
-    Pixels stay where they are. fields: values in the file's byte order. Raises Malformed.
+    without: tags that are left out. Pixels stay where they are. fields: values in the file's byte order. Raises Malformed.
     """
     big = is_big(data)
-    merged = {field.tag: field for field in (*read_fields(data, big=big), *fields)}
+    merged = {field.tag: field for field in (*read_fields(data, big=big), *fields) if field.tag not in without}
     start = len(data) + len(data) % 2
     directory = lay_out(merged.values(), big=big, base=start)
     header = data[:4] + start.to_bytes(4, byte_order(big=big))
@@ -168,6 +165,20 @@ def put(data: bytes, carried: Carried) -> tuple[bytes, tuple[str, ...]]:
     return (with_fields(data, tuple(fields)) if fields else data), tuple(warnings)
 
 
+def with_opacity(data: bytes) -> bytes:
+    """A grey picture of grey and opacity in turn, without a predictor, in strips, as one of both. Raises Malformed."""
+    order = byte_order(big=is_big(data))
+
+    def shorts(*values: int) -> bytes:
+        return b"".join(value.to_bytes(2, order) for value in values)
+
+    doubled = [tag for tag in (BITS, SAMPLE_FORMAT) if read_directory(data).find(tag)]
+    fields = [Field(tag, SHORT, 2, shorts(*(number(data, tag),) * 2)) for tag in doubled]
+    fields += [Field(SAMPLES, SHORT, 1, shorts(2)), Field(EXTRA_SAMPLES, SHORT, 1, shorts(UNASSOCIATED))]
+    fields.append(Field(WIDTH, LONG, 1, (number(data, WIDTH) // 2).to_bytes(4, order)))
+    return with_fields(data, tuple(fields))
+
+
 def has_tag(stream: bytes, tag: int) -> bool:
     """Whether the EXIF directory below the first one of a stream holds that tag. Raises Malformed."""
     at = integers(read_directory(stream).find(EXIF_IFD), big=is_big(stream), most=1)
@@ -178,5 +189,6 @@ def _first(page: Directory, tag: int, default: int = 0, *, big: bool) -> int:
     return (integers(page.find(tag), big=big, most=1) or (default,))[0]
 
 
-def _number(data: bytes, tag: int, default: int = 0) -> int:
+def number(data: bytes, tag: int, default: int = 0) -> int:
+    """The first value of a whole-number tag of the first page, or the default. Raises Malformed."""
     return _first(read_directory(data), tag, default, big=is_big(data))

@@ -21,7 +21,7 @@ OF_ALL = (
 OF_ONE = {
     Container.JPEG: (jpeg.components, jpeg.is_progressive),
     Container.PNG: (png.is_grey,),
-    Container.TIFF: (tiff.pages, tiff.is_raw, tiff.is_integer, tiff.samples, tiff.bits, tiff.photometric, tiff.is_planar),
+    Container.TIFF: (tiff.pages, tiff.is_raw, tiff.samples, tiff.bits, tiff.photometric, tiff.is_planar),
     Container.AVIF: (heif.orientation, heif.bits, heif.is_grey),
     Container.HEIC: (heif.orientation, heif.bits, heif.is_grey),
 }

@@ -1,0 +1,125 @@
+"""TIFF samples that OpenCV does not read as they are meant, and what has to be done about them.
+
+OpenCV knows neither grey with opacity nor floats of 16 bits. Both lie in the file like something that it does know: a row
+of grey and opacity in turn is a row of grey twice as long, and a float of 16 bits is a whole number to whoever does not ask.
+"""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bokehcli.containers import tiff
+from bokehcli.containers.ifd import LONG, SHORT, Field
+from bokehcli.containers.reading import byte_order
+
+Image = NDArray[Any]
+
+WHITE_IS_0, BLACK_IS_0, RGB, CMYK = 0, 1, 2, 5  # of the tag PhotometricInterpretation
+UNSIGNED, FLOAT, UNDEFINED = 1, 3, 4  # of SampleFormat
+NO_PREDICTOR, DIFFERENCES, FLOAT_DIFFERENCES = 1, 2, 3  # of Predictor
+BYTE_WISE = (1, 5, 8, 32773, 32946)  # compressions that know nothing of samples: none, LZW, Deflate, PackBits, old Deflate
+PIXEL_DIMENSIONS = 3  # of a picture with channels
+COLOURS = 3
+
+
+def refusal(data: bytes) -> str | None:
+    """Why a TIFF is not rendered, if it is not. Raises Malformed."""
+    kind, bits = tiff.number(data, tiff.SAMPLE_FORMAT, UNSIGNED), tiff.bits(data)
+    if tiff.is_raw(data):
+        return "a camera's raw file: develop it to JPEG, PNG or TIFF first"
+    if kind not in (UNSIGNED, FLOAT, UNDEFINED) or bits > (32 if kind == FLOAT else 16):
+        return "a TIFF of signed samples, of whole numbers of 32 bits or of floats of 64: save it with 8, 16 or float 32 bits"
+    if kind == FLOAT and bits not in (16, 32):
+        return f"a TIFF of floats of {bits} bits: save it with 32"
+    if bits > 8 and (tiff.is_planar(data) or tiff.photometric(data) not in (WHITE_IS_0, BLACK_IS_0, RGB)):
+        return "a TIFF of more than 8 bits that is not interleaved grey or RGB: save it as that"
+    if kind == FLOAT and (bits == 16 or is_grey_with_opacity(data)) and _predictor(data) == FLOAT_DIFFERENCES:
+        return "a TIFF of floats of 16 bits or of grey with opacity, compressed with a predictor: save it without"
+    return None
+
+
+def warnings(data: bytes) -> tuple[str, ...]:
+    """What of a TIFF is not rendered. Raises Malformed."""
+    found = []
+    if tiff.pages(data) > 1:
+        found.append(f"only the first of its {tiff.pages(data)} pages is rendered")
+    if tiff.photometric(data) in (WHITE_IS_0, BLACK_IS_0) and tiff.samples(data) > 1 and not is_grey_with_opacity(data):
+        deep = ", and 8 of its bits a channel are kept" if tiff.bits(data) > 8 else ""
+        found.append(f"the opacity of a grey TIFF that lies apart or is compressed as a picture was left out{deep}")
+    return tuple(found)
+
+
+def is_grey_with_opacity(data: bytes) -> bool:
+    """Whether grey and opacity follow each other, in a way that they can be read. Raises Malformed."""
+    grey = tiff.photometric(data) in (WHITE_IS_0, BLACK_IS_0)
+    readable = tiff.number(data, tiff.COMPRESSION, 1) in BYTE_WISE and tiff.bits(data) in (8, 16, 32)
+    return grey and tiff.samples(data) == 2 and not tiff.is_planar(data) and readable
+
+
+def prepared(data: bytes) -> bytes:
+    """The same samples as OpenCV can read them; `restored` makes of what it reads what they are. Raises Malformed."""
+    kind, bits = tiff.number(data, tiff.SAMPLE_FORMAT, UNSIGNED), tiff.bits(data)
+    order = byte_order(big=data[:2] == b"MM")
+
+    def field(tag: int, *values: int, kind: int = SHORT) -> Field:
+        size = 2 if kind == SHORT else 4
+        return Field(tag, kind, len(values), b"".join(value.to_bytes(size, order) for value in values))
+
+    fields: list[Field] = []
+    if kind == FLOAT and bits == 16:
+        fields.append(field(tiff.SAMPLE_FORMAT, *(UNSIGNED,) * tiff.samples(data)))
+    if is_grey_with_opacity(data):
+        fields = [replace(each, count=1, value=each.value[:2]) for each in fields]
+        fields += [field(tag, 2 * tiff.number(data, tag), kind=LONG) for tag in _widths(data)]
+        fields += [field(tiff.BITS, bits), field(tiff.SAMPLES, 1), field(tiff.PHOTOMETRIC, BLACK_IS_0)]
+        fields.append(field(tiff.PREDICTOR, NO_PREDICTOR))
+        if kind == FLOAT and bits == 32:
+            fields.append(field(tiff.SAMPLE_FORMAT, FLOAT))
+    return tiff.with_fields(data, tuple(fields), without=(tiff.EXTRA_SAMPLES,) if len(fields) > 1 else ()) if fields else data
+
+
+def restored(data: bytes, decoded: Image) -> Image:
+    """What `data` means, from what OpenCV made of `prepared` and tiff.for_decoder.
+
+    decoded: (H, W[, C]), and (H, 2 W) of grey with opacity. Returns (H, W), grey; (H, W, 2), grey and opacity; (H, W, 3 or
+    4), BGR and opacity; uint8, uint16 or float32, white at the type's top or at 1, opacity not multiplied in. Raises
+    Malformed.
+    """
+    picture = _paired(data, decoded) if is_grey_with_opacity(data) else decoded
+    if tiff.number(data, tiff.SAMPLE_FORMAT, UNSIGNED) == FLOAT and picture.dtype == np.uint16:
+        picture = picture.view(np.float16).astype(np.float32)
+    if tiff.photometric(data) == CMYK:
+        return picture[..., :COLOURS] if picture.ndim == PIXEL_DIMENSIONS else picture
+    top = 1 if picture.dtype == np.float32 else np.iinfo(picture.dtype).max
+    if tiff.photometric(data) == WHITE_IS_0 and (picture.dtype != np.uint8 or is_grey_with_opacity(data)):
+        grey = picture[..., :1] if picture.ndim == PIXEL_DIMENSIONS else picture
+        np.subtract(top, grey, out=grey)  # OpenCV does so with 8 bits and without opacity alone
+    if tiff.is_premultiplied(data) and picture.ndim == PIXEL_DIMENSIONS and picture.shape[2] in (2, 4):
+        least = 1e-6 if top == 1 else 1
+        straight = picture[..., :-1] * (top / np.maximum(picture[..., -1:], least).astype(np.float32))
+        picture[..., :-1] = straight if top == 1 else np.clip(np.rint(straight), 0, top)
+    return picture
+
+
+def _paired(data: bytes, decoded: Image) -> Image:
+    """(H, 2 W) grey and opacity in turn, still as differences where the file has those, to (H, W, 2)."""
+    pairs = decoded.reshape(decoded.shape[0], -1, 2)
+    if _predictor(data) != DIFFERENCES:
+        return pairs
+    whole = pairs.shape[1]
+    width = tiff.number(data, tiff.TILE_WIDTH, whole) or whole
+    for left in range(0, whole, width):
+        tile = pairs[:, left : left + width]
+        np.cumsum(tile, axis=1, dtype=tile.dtype, out=tile)
+    return pairs
+
+
+def _predictor(data: bytes) -> int:
+    """Of a compression that has one: in others the tag means nothing."""
+    return tiff.number(data, tiff.PREDICTOR, 1) if tiff.number(data, tiff.COMPRESSION, 1) in (5, 8, 32946) else NO_PREDICTOR
+
+
+def _widths(data: bytes) -> tuple[int, ...]:
+    return (tiff.WIDTH, tiff.TILE_WIDTH) if tiff.number(data, tiff.TILE_WIDTH) else (tiff.WIDTH,)
