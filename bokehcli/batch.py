@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Generator, Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from bokehcli.discover import Job
 from bokehcli.model import find_model
@@ -12,16 +11,11 @@ from bokehcli.photo import Container
 from bokehcli.storage import ALREADY_EXISTS
 from bokehcli.workers import Pool, share_out
 
-if TYPE_CHECKING:  # a dry run needs neither OpenCV nor ONNX Runtime
-    from bokehcli.pipeline import Renderer
-
-PROCESSES_FROM = 2  # photos; a single one has no others to protect, and starting a process takes time
-
 
 def open_batch(
     jobs: Sequence[Job], options: RunOptions, started: Callable[[Job], None], stopping: Callable[[int], None]
 ) -> Generator[Outcome]:
-    """run_in_workers, so that no photo can take the others along, or run_batch where there is one at most.
+    """Do every job, in processes, so that no photo can take others, or the message about it, along.
 
     What is needed and absent is an error before the first photo: raises ModelError, DeviceError, MissingDependency.
     """
@@ -31,33 +25,19 @@ def open_batch(
 
         heic.load()
     shared = share_out(options, photos)
-    if photos >= PROCESSES_FROM:
-        if shared.needs_maps:
-            find_model(shared.infer.model)  # each worker opens it by itself; but what is wrong with it shows here
-        return run_in_workers(jobs, shared, started, stopping)
-    from bokehcli.pipeline import open_renderer
-
-    return run_batch(jobs, open_renderer(options), started)
-
-
-def run_batch(jobs: Iterable[Job], renderer: "Renderer", started: Callable[[Job], None]) -> Generator[Outcome]:
-    """Do every job, in order, and yield what became of it. started is called as a photo is taken up.
-
-    An interrupt passes through: the photo in hand leaves nothing half-written, and those before it are whole.
-    """
-    for job in jobs:
-        started(job)
-        yield settle_existing(job, renderer.options.existing) or renderer.render_photo(job)
+    if photos and shared.needs_maps:
+        find_model(shared.infer.model)  # each worker opens it by itself; but what is wrong with it shows here
+    return run_in_workers(jobs, shared, started, stopping)
 
 
 def run_in_workers(
     jobs: Iterable[Job], options: RunOptions, started: Callable[[Job], None], stopping: Callable[[int], None]
 ) -> Generator[Outcome]:
-    """As run_batch, in options.jobs processes: photos are taken up in order, and come back as they are done.
+    """Do every job in options.jobs processes, and yield what became of it: taken up in order, they come back as done.
 
-    After an interrupt no photo is taken up; stopping is called with the number of those in hand, they are finished, and
-    KeyboardInterrupt follows. A second interrupt drops them: they leave nothing half-written. Raises WorkerError, and
-    what a worker could not open its renderer for.
+    started is called as a photo is taken up. After an interrupt none is; stopping is called with the number of those in
+    hand, they are finished, and KeyboardInterrupt follows. A second interrupt drops them: they leave nothing half-written.
+    Raises WorkerError, and what a worker could not open its renderer for.
     """
     with Pool(options) as pool:
         for job in jobs:

@@ -211,7 +211,7 @@ def run(
     time_limit: Annotated[
         float,
         typer.Option(
-            metavar="SECONDS", help="Give up a photo of several that takes longer; 0 is never.", rich_help_panel="Running"
+            metavar="SECONDS", help="Give up a photo that takes longer; 0 is never.", rich_help_panel="Running"
         ),
     ] = RunOptions.time_limit_s,
     quiet: Annotated[bool, switch("--quiet -q", "Say nothing but failures.", "Messages")] = False,

@@ -123,8 +123,8 @@ class RunOptions:
     focus: point (x, y) on what is to be in focus, shares of width and height; None leaves the choice to the network.
     min_subject: share of a photo below which what is in focus is no subject; such a photo stays as it is. jobs: photos
     rendered at once, each in a process of its own; 0 for as many as cores and memory allow. time_limit_s: longest that
-    one photo may take where it is rendered in a process of its own; 0 is for ever. strict: a photo of which something
-    would be left out or changed beside the look is refused.
+    one photo may take; 0 is for ever. strict: a photo of which something would be left out or changed beside the look is
+    refused.
     """
 
     lens: LensOptions = LensOptions()

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,14 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from bokehcli import __version__, batch, pipeline
+from bokehcli.batch import settle_existing
 from bokehcli.cli import main
+from bokehcli.discover import Job
 from bokehcli.errors import DeviceError, MissingDependency, ModelError
 from bokehcli.infer import Maps
 from bokehcli.options import LensOptions, MetadataOptions, RunOptions, strength_of_f_number
+from bokehcli.outcome import Outcome
+from bokehcli.pipeline import Renderer
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
 Captured = pytest.CaptureFixture[str]
@@ -32,7 +37,18 @@ class FakeNetwork:
 @pytest.fixture(autouse=True)
 def one_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """Keeps the photos in this process, where the fakes are; tests/test_workers.py has the other processes."""
-    monkeypatch.setattr(batch, "PROCESSES_FROM", 1000)
+
+    def run_here(jobs: list[Job], options: RunOptions, started: Callable[[Job], None], _: object) -> Iterator[Outcome]:
+        renderer: Renderer | None = None
+        for job in jobs:
+            settled = settle_existing(job, options.existing)
+            if settled is None:
+                started(job)
+                renderer = renderer or pipeline.open_renderer(options)
+                settled = renderer.render_photo(job)
+            yield settled
+
+    monkeypatch.setattr(batch, "run_in_workers", run_here)
 
 
 @pytest.fixture
@@ -44,7 +60,8 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
         asked.append((card, options))
         return FakeNetwork()
 
-    monkeypatch.setattr(pipeline, "find_model", lambda path: path)
+    for module in (batch, pipeline):
+        monkeypatch.setattr(module, "find_model", lambda path: path)
     monkeypatch.setattr(pipeline, "open_network", open_network)
     return asked
 
@@ -93,11 +110,11 @@ def test_options_reach_the_stages_and_have_their_defaults_from_the_options(
 ) -> None:
     given: list[RunOptions] = []
 
-    def stop(options: RunOptions) -> None:
+    def stop(jobs: object, options: RunOptions, *_: object) -> None:
         given.append(options)
         raise ModelError("far enough")
 
-    monkeypatch.setattr(pipeline, "open_renderer", stop)
+    monkeypatch.setattr(batch, "open_batch", stop)
     line = ["run", str(folder), "-o", str(folder.parent / "out")]
     assert main(line) == 2
     assert given.pop() == RunOptions()
@@ -213,7 +230,7 @@ def test_what_is_needed_and_absent_is_one_line_and_status_2(
     def fail(*_: object) -> None:
         raise kind("it is not here")
 
-    monkeypatch.setattr(pipeline, "find_model", fail)
+    monkeypatch.setattr(batch, "find_model", fail)
     assert main(["run", str(folder), "-o", str(folder.parent / "out")]) == 2
     assert capfd.readouterr().err == "bokeh: it is not here\n"
 

@@ -73,7 +73,7 @@ def test_a_module_imports_only_from_lower_ranks(path: Path) -> None:
         ("decode", "from bokehcli.encode import encode_image"),
         ("errors", "from bokehcli import options"),
         ("lens", "def late():\n    import bokehcli.pipeline"),
-        ("progress", "from bokehcli.batch import run_batch"),
+        ("progress", "from bokehcli.batch import open_batch"),
         ("infer", "from bokehcli.trainer import network"),
         ("trainer", "from bokehcli.lens import render"),
     ],

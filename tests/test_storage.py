@@ -61,7 +61,10 @@ def test_a_file_system_without_links_is_written_to_all_the_same(
     assert os.listdir(tmp_path) == ["a.jpg"]
 
 
-@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left on device"), KeyboardInterrupt()])
+FULL, QUOTA = OSError(errno.ENOSPC, "No space left on device"), OSError(errno.EDQUOT, "Disk quota exceeded")
+
+
+@pytest.mark.parametrize("error", [FULL, QUOTA, KeyboardInterrupt()])
 @pytest.mark.parametrize("call", ["replace", "fsync", "open"])
 def test_a_write_that_fails_leaves_the_old_file_and_no_other(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str, error: BaseException
@@ -77,7 +80,7 @@ def test_a_write_that_fails_leaves_the_old_file_and_no_other(
         with pytest.raises(WriteError if isinstance(error, OSError) else KeyboardInterrupt) as caught:
             write_atomic(path, b"new")
     if isinstance(error, OSError):
-        assert str(caught.value) == f"{path}: No space left on device"
+        assert str(caught.value) == f"{path}: {error.strerror}"
     assert path.read_bytes() == b"old"
     assert os.listdir(tmp_path) == ["a.jpg"]
 

@@ -191,6 +191,14 @@ def test_with_one_job_a_death_costs_its_photo_too(tmp_path: Path, jobs: int) -> 
     assert statuses(outcomes) == {"a.jpg": Status.DONE, "kill.jpg": Status.FAILED, "b.jpg": Status.DONE}
 
 
+@posix
+def test_a_photo_alone_that_kills_its_process_is_one_failure(tmp_path: Path) -> None:
+    (outcome,) = open_batch(
+        [Job(source=Path("kill.jpg"), destination=tmp_path / "kill.jpg")], RunOptions(), lambda job: None, lambda in_hand: None
+    )
+    assert outcome.error == "kill.jpg: the process that rendered it died (signal 9)"
+
+
 def test_what_cannot_be_opened_ends_the_run(tmp_path: Path, stand: Callable[[object], None]) -> None:
     stand(open_nothing)
     with pytest.raises(ModelError, match="the model is not here"):
