@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from bokehcli.containers import tiff
 from bokehcli.containers.ifd import LONG, SHORT, Field
-from bokehcli.containers.reading import byte_order
+from bokehcli.containers.reading import Malformed, byte_order
 
 Image = NDArray[Any]
 
@@ -22,6 +22,7 @@ NO_PREDICTOR, DIFFERENCES, FLOAT_DIFFERENCES = 1, 2, 3  # of Predictor
 BYTE_WISE = (1, 5, 8, 32773, 32946)  # compressions that know nothing of samples: none, LZW, Deflate, PackBits, old Deflate
 PIXEL_DIMENSIONS = 3  # of a picture with channels
 COLOURS = 3
+MOST_WIDE = (1 << 32) - 1
 
 
 def refusal(data: bytes) -> str | None:
@@ -72,7 +73,10 @@ def prepared(data: bytes) -> bytes:
         fields.append(field(tiff.SAMPLE_FORMAT, *(UNSIGNED,) * tiff.samples(data)))
     if is_grey_with_opacity(data):
         fields = [replace(each, count=1, value=each.value[:2]) for each in fields]
-        fields += [field(tag, 2 * tiff.number(data, tag), kind=LONG) for tag in _widths(data)]
+        widths = {tag: 2 * tiff.number(data, tag) for tag in _widths(data)}
+        if max(widths.values()) > MOST_WIDE:
+            raise Malformed("a width beyond all measure")
+        fields += [field(tag, width, kind=LONG) for tag, width in widths.items()]
         fields += [field(tiff.BITS, bits), field(tiff.SAMPLES, 1), field(tiff.PHOTOMETRIC, BLACK_IS_0)]
         fields.append(field(tiff.PREDICTOR, NO_PREDICTOR))
         if kind == FLOAT and bits == 32:

@@ -12,7 +12,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageCms, PngImagePlugin
 
-from bokehcli import containers
+from bokehcli import containers, tiff_samples
 from bokehcli.containers import CutShort, Malformed, ifd, jpeg, photoshop, png, tiff, webp
 from bokehcli.containers.stale import is_stale
 from bokehcli.photo import Carried, Container
@@ -21,6 +21,7 @@ H, W = 20, 31
 ICC = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 XMP = b'<?xpacket begin=""?><x:xmpmeta xmlns:x="adobe:ns:meta/"></x:xmpmeta><?xpacket end="w"?>'
 EXIF = piexif.dump({"0th": {piexif.ImageIFD.Make: b"Maker"}, "Exif": {piexif.ExifIFD.FNumber: (28, 10)}})[6:]
+OF_SAMPLES = (tiff_samples.refusal, tiff_samples.warnings, tiff_samples.prepared)
 FULL = Carried(exif=EXIF, icc=ICC, xmp=XMP)
 IPTC = b"\x1c\2\x05\0\4Hare"
 PIXELS = np.random.default_rng(0).integers(0, 255, (H, W, 3), dtype=np.uint8)
@@ -118,7 +119,7 @@ def check_only_malformed(data, container):
             with suppress(Malformed):
                 read(data)
     if container is Container.TIFF:
-        for read in (tiff.pages, tiff.is_raw, tiff.samples, ifd.read_orientation):
+        for read in (tiff.pages, tiff.is_raw, tiff.samples, ifd.read_orientation, *OF_SAMPLES):
             with suppress(Malformed):
                 read(data)
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageCms, ImageOps
 
 from bokehcli.containers import tiff as tiff_files
-from bokehcli.containers.ifd import SHORT, Field
+from bokehcli.containers.ifd import LONG, SHORT, Field
 from bokehcli.decode import decode_photo
 from bokehcli.errors import DecodeError, PhotoError, UnsupportedPhoto
 from bokehcli.options import DecodeOptions
@@ -128,6 +128,14 @@ def test_grey_tiff_with_opacity_may_have_white_at_0_or_be_premultiplied():
     pixels = np.dstack((np.rint(grey * (opacity / 255.0)).astype(np.uint8), opacity))
     photo = decode(tiff(pixels, photometric="minisblack", planarconfig="contig", extrasamples=["assocalpha"]))
     assert np.abs(photo.image[..., 0].astype(int) - grey).max() <= 1
+
+
+def test_a_tile_wider_than_can_be_said_twice_is_damage():
+    whole = tiff(noise(2), photometric="minisblack", planarconfig="contig", extrasamples=["unassalpha"], tile=(16, 16))
+    for width in (1 << 31, (1 << 32) - 1):
+        wide = tiff_files.with_fields(whole, (Field(tiff_files.TILE_WIDTH, LONG, 1, width.to_bytes(4, "little")),))
+        with pytest.raises(DecodeError, match="damaged TIFF"):
+            decode(wide)
 
 
 def test_planar_grey_tiff_loses_its_opacity_with_a_warning():

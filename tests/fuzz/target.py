@@ -2,7 +2,7 @@
 
 from contextlib import suppress
 
-from bokehcli import containers, privacy, xmp
+from bokehcli import containers, privacy, tiff_samples, xmp
 from bokehcli.containers import Malformed, heif, ifd, jpeg, png, tiff
 from bokehcli.metadata import correct_exif
 from bokehcli.photo import Carried, Container
@@ -21,7 +21,17 @@ OF_ALL = (
 OF_ONE = {
     Container.JPEG: (jpeg.components, jpeg.is_progressive),
     Container.PNG: (png.is_grey,),
-    Container.TIFF: (tiff.pages, tiff.is_raw, tiff.samples, tiff.bits, tiff.photometric, tiff.is_planar),
+    Container.TIFF: (
+        tiff.pages,
+        tiff.is_raw,
+        tiff.samples,
+        tiff.bits,
+        tiff.photometric,
+        tiff.is_planar,
+        tiff_samples.refusal,
+        tiff_samples.warnings,
+        tiff_samples.prepared,
+    ),
     Container.AVIF: (heif.orientation, heif.bits, heif.is_grey),
     Container.HEIC: (heif.orientation, heif.bits, heif.is_grey),
 }
