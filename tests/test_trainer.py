@@ -638,6 +638,7 @@ def test_a_pointed_network_leaves_the_octaves_as_they_are(make: Maker) -> None:
     changed = [{name for name in a if not torch.equal(a[name], b[name])} for a, b in ((before, middle), (middle, after))]
     assert "network.stem.0.weight" in changed[0]
     assert changed[1] == {"network.hidden.weight", "network.hidden.bias"}
+    assert not any("running_" in name for name in changed[0])  # statistics of batch norm
 
 
 def test_samples_for_pointing_point_at_what_is_in_focus(library: Library) -> None:

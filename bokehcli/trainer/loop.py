@@ -174,6 +174,13 @@ def loss_of(network: LensNet, batch: Batch, stage: Stage) -> Tensor:
     return torch.stack(losses_of(network, batch, stage)).mean()
 
 
+def hold_statistics(network: LensNet) -> None:
+    """Keep batch norm to the statistics that it has: for going on from a trained network, in batches that are small."""
+    for module in network.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.eval()
+
+
 def start_worker(_: int) -> None:
     """A worker leaves Ctrl-C to the process that writes the checkpoint, and the cores to that process's arithmetic.
 
@@ -205,6 +212,8 @@ def train(state: State, make: Maker) -> Iterator[Record]:
             group["lr"] = rate
         state.network.train()
         state.network.octave.train(not options.pointed)
+        if options.pointed:
+            hold_statistics(state.network)
         with torch.autocast("cpu", torch.bfloat16):
             loss = loss_of(state.network, batch, stage)
         state.optimiser.zero_grad(set_to_none=True)

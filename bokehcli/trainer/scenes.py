@@ -22,6 +22,7 @@ TWO_OBJECTS, ONE_OBJECT = 0.50, 0.04  # shares of composites; the rest are photo
 POINTED_TWO_OBJECTS = 0.75  # likewise for a network that is always pointed at something
 NEIGHBOURING = (0.4, 1.0)  # distance of the boxes' centres of two objects; 1 where the boxes just touch
 TURN_DEG = 12.0  # standard deviation
+STRETCH = 0.22  # standard deviation of the logarithm of width by height
 NO_SUBJECT = 0.03  # share of photos without a clear subject, beside those that come by chance
 HINTED = 0.25  # of the photos with one subject
 FINE_FROM_PX = 512  # samples for the octaves above this size are made from the photos with the finest edges alone
@@ -33,7 +34,8 @@ class Pairing:
 
     focus_far: the far one is the subject, and is pointed at. near_hinted: of the rest, somebody points at the near one.
     touching: the near one lies beside the far one or over a part of it; else each is anywhere. own: the far one is the
-    photo's own subject in its place. turned: a cut-out is tilted, unless it is cut by the lower border.
+    photo's own subject in its place. turned: a cut-out is tilted, unless it is cut by the lower border. varied: a cut-out is
+    stretched and changes its hues, so that a network which has seen it often does not know it by its looks.
     """
 
     focus_far: float = 0.45
@@ -41,11 +43,12 @@ class Pairing:
     touching: float = 0.0
     own: float = 0.0
     turned: float = 0.0
+    varied: float = 0.0
 
 
 COMPARED = Pairing()
 MIXED = Pairing(near_hinted=0.8, touching=0.5)
-ALWAYS_POINTED = Pairing(focus_far=0.55, near_hinted=1.0, touching=0.6, own=0.25, turned=0.4)
+ALWAYS_POINTED = Pairing(focus_far=0.55, near_hinted=1.0, touching=0.6, own=0.25, turned=0.4, varied=0.4)
 
 
 def warp(image: Image, matrix: Float, size: int, border: int) -> Image:
@@ -95,6 +98,16 @@ def recolour(rng: np.random.Generator, image: Image) -> Image:
         saturation = rng.uniform(0.3, 1.6)
         image = cv2.addWeighted(image, saturation, grey, 1.0 - saturation, 0.0)
     return image
+
+
+def rehue(rng: np.random.Generator, image: Image) -> Image:
+    """Other hues at the same brightness, (H, W, 3) uint8 RGB: the colour channels turned about grey by a random angle."""
+    angle = rng.uniform(0.0, 2.0 * np.pi)
+    grey = np.full((3, 3), 1.0 / 3.0)
+    across = np.array([[0.0, -1.0, 1.0], [1.0, 0.0, -1.0], [-1.0, 1.0, 0.0]]) / np.sqrt(3.0)
+    turn = grey + np.cos(angle) * (np.eye(3) - grey) + np.sin(angle) * across
+    turned: Image = cv2.transform(image, turn)
+    return turned
 
 
 def degrade(rng: np.random.Generator, image: Image) -> Image:
@@ -166,11 +179,11 @@ def cut_out(
     size: int,
     scale: tuple[float, float],
     beside: Float | None = None,
-    turned: float = 0.0,
+    pairing: Pairing = COMPARED,
 ) -> tuple[Image, Float]:
     """A subject of one of the photos in `pool` moved and scaled to a random place: (S, S, 3) uint8 and its alpha (S, S).
 
-    beside: alpha (S, S) of another one; the place is then such that their boxes just touch or overlap. turned: see Pairing.
+    beside: alpha (S, S) of another one; the place is then such that their boxes just touch or overlap.
     """
     for _ in range(8):
         photo, matte = library[pool[int(rng.integers(len(pool)))]]
@@ -179,21 +192,24 @@ def cut_out(
             continue
         top, bottom, left, right = rows[0], rows[-1] + 1, columns[0], columns[-1] + 1
         factor = size * rng.uniform(*scale) / max(bottom - top, right - left)
-        half_w, half_h = factor * (right - left) / 2, factor * (bottom - top) / 2
+        varied = bool(pairing.varied) and rng.random() < pairing.varied
+        stretch = np.exp(rng.normal(0.0, STRETCH) / 2) if varied else 1.0
+        half_w, half_h = factor * stretch * (right - left) / 2, factor / stretch * (bottom - top) / 2
         cut_below = bottom > 0.97 * matte.shape[0]
         centre_x = rng.uniform(min(half_w, size / 2), max(size - half_w, size / 2))
         centre_y = size - half_h + 1 if cut_below else rng.uniform(min(half_h, size / 2), max(size - half_h, size / 2))
         if beside is not None:
             centre_x, centre_y = neighbouring(rng, beside, half_w, half_h)
         flip = -1.0 if rng.random() < 0.5 else 1.0
-        linear = np.diag([flip * factor, factor])
-        if turned and not cut_below and rng.random() < turned:
+        linear = np.diag([flip * factor * stretch, factor / stretch])
+        if pairing.turned and not cut_below and rng.random() < pairing.turned:
             linear = rotation(rng.normal(0.0, TURN_DEG)) @ linear
         centre = np.array([(left + right) / 2, (top + bottom) / 2])
         shift = np.array([centre_x, centre_y]) - linear @ centre
         matrix = np.hstack([linear, shift[:, None]]).astype(np.float32)
         alpha = warp(matte, matrix, size, cv2.BORDER_CONSTANT).astype(np.float32) / 255.0
-        return recolour(rng, warp(photo, matrix, size, cv2.BORDER_REPLICATE)), alpha
+        pixels = recolour(rng, warp(photo, matrix, size, cv2.BORDER_REPLICATE))
+        return rehue(rng, pixels) if varied else pixels, alpha
     return np.zeros((size, size, 3), np.uint8), np.zeros((size, size), np.float32)
 
 
@@ -223,10 +239,10 @@ def composite(
     if own:
         far_alpha = warp(matte, matrix, size, cv2.BORDER_REFLECT_101).astype(np.float32) / 255.0
     else:
-        far_pixels, far_alpha = cut_out(rng, library, pool, size, (0.25, 0.6), None, pairing.turned)
+        far_pixels, far_alpha = cut_out(rng, library, pool, size, (0.25, 0.6), None, pairing)
         photo = paste(photo, far_pixels, far_alpha)
     beside = far_alpha if pairing.touching and rng.random() < pairing.touching else None
-    near_pixels, near_alpha = cut_out(rng, library, pool, size, (0.4, 0.9), beside, pairing.turned)
+    near_pixels, near_alpha = cut_out(rng, library, pool, size, (0.4, 0.9), beside, pairing)
     photo = paste(photo, near_pixels, near_alpha)
     far_alpha = far_alpha * (1.0 - near_alpha)
     distance = np.float32(rng.uniform(0.4, 1.0))

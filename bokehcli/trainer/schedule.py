@@ -52,8 +52,7 @@ WARM_STAGES = (
 # Going on from a trained model, on what is pointed at alone. Small objects need pixels, so the sizes grow to full. The
 # octaves stay as they are; at the end the hidden channels learn to serve them.
 POINTED_STAGES = (
-    Stage(until=0.25, lowest=3, size=256, batch=16),
-    Stage(until=0.80, lowest=3, size=384, batch=8),
+    Stage(until=0.30, lowest=3, size=384, batch=8),
     Stage(until=0.96, lowest=3, size=512, batch=6),
     OCTAVES,
 )
