@@ -1,4 +1,4 @@
-"""Words of the command line as values, and the form of its switches."""
+"""Words of the command line as values, the form of its switches, and its exit statuses."""
 
 from pathlib import Path
 from typing import Any
@@ -6,6 +6,8 @@ from typing import Any
 import typer
 
 from bokehcli.photo import Container
+
+ALL_DONE, FAILED, MISUSE, INTERRUPTED = 0, 1, 2, 130  # exit statuses
 
 
 def path_of(text: str) -> Path:

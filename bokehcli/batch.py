@@ -1,9 +1,11 @@
 """Many photos, one after the other or several at once, and what happens when a result is already there."""
 
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from bokehcli.discover import Job
+from bokehcli.ledger import Ledger, Verdict
 from bokehcli.model import find_model
 from bokehcli.options import Existing, RunOptions
 from bokehcli.outcome import Outcome, Status
@@ -13,13 +15,18 @@ from bokehcli.workers import Pool, share_out
 
 
 def open_batch(
-    jobs: Sequence[Job], options: RunOptions, started: Callable[[Job], None], stopping: Callable[[int], None]
+    jobs: Sequence[Job],
+    options: RunOptions,
+    started: Callable[[Job], None],
+    stopping: Callable[[int], None],
+    ledger: Ledger | None = None,
 ) -> Generator[Outcome]:
     """Do every job, in processes, so that no photo can take others, or the message about it, along.
 
-    What is needed and absent is an error before the first photo: raises ModelError, DeviceError, MissingDependency.
+    ledger: says what need not be done again, and is told what becomes of every photo. What is needed and absent is an error
+    before the first photo: raises ModelError, DeviceError, MissingDependency.
     """
-    photos = sum(settle_existing(job, options.existing) is None for job in jobs)
+    photos = sum(judge(job, options, ledger).outcome is None for job in jobs)
     if photos and options.encode.container is Container.HEIC:
         from bokehcli import heic
 
@@ -27,11 +34,17 @@ def open_batch(
     shared = share_out(options, photos)
     if photos and shared.needs_maps:
         find_model(shared.infer.model)  # each worker opens it by itself; but what is wrong with it shows here
-    return run_in_workers(jobs, shared, started, stopping)
+    if ledger is not None and photos:
+        ledger.plan(jobs)
+    return run_in_workers(jobs, shared, started, stopping, ledger)
 
 
 def run_in_workers(
-    jobs: Iterable[Job], options: RunOptions, started: Callable[[Job], None], stopping: Callable[[int], None]
+    jobs: Iterable[Job],
+    options: RunOptions,
+    started: Callable[[Job], None],
+    stopping: Callable[[int], None],
+    ledger: Ledger | None = None,
 ) -> Generator[Outcome]:
     """Do every job in options.jobs processes, and yield what became of it: taken up in order, they come back as done.
 
@@ -39,26 +52,43 @@ def run_in_workers(
     hand, they are finished, and KeyboardInterrupt follows. A second interrupt drops them: they leave nothing half-written.
     Raises WorkerError, and what a worker could not open its renderer for.
     """
+
+    def collected() -> Iterator[Outcome]:
+        for outcome in pool.collect():
+            if ledger is not None:
+                ledger.finished(outcome)
+            yield outcome
+
     with Pool(options) as pool:
         for job in jobs:
-            settled = settle_existing(job, options.existing)
-            if settled is not None:
-                yield settled
-            while settled is None and pool.full and not pool.interrupted:
-                yield from pool.collect()
+            verdict = judge(job, options, ledger)
+            if verdict.outcome is not None:
+                yield verdict.outcome
+                continue
+            while pool.full and not pool.interrupted:
+                yield from collected()
             if pool.interrupted:
                 break
-            if settled is None:
-                started(job)
-                pool.give(job)
+            started(job)
+            if ledger is not None:
+                ledger.started(job)
+            pool.give(replace(job, replaces=verdict.replaces))
         told = False
         while pool.in_hand:
             if pool.interrupted and not told:
                 stopping(pool.in_hand)
                 told = True
-            yield from pool.collect()
+            yield from collected()
         if pool.interrupted:
             raise KeyboardInterrupt
+
+
+def judge(job: Job, options: RunOptions, ledger: Ledger | None) -> Verdict:
+    """What is to become of a photo: by the ledger, where it knows, else by what is already there."""
+    verdict = Verdict() if ledger is None else ledger.judge(job, options.existing)
+    if verdict.outcome is not None or verdict.replaces:
+        return verdict
+    return Verdict(settle_existing(job, options.existing))
 
 
 def settle_existing(job: Job, existing: Existing) -> Outcome | None:

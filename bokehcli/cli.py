@@ -2,14 +2,13 @@
 
 import sys
 from collections.abc import Sequence
-from contextlib import closing
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from bokehcli import __version__
-from bokehcli.arguments import container_of, path_of, point_of, switch
+from bokehcli.arguments import ALL_DONE, INTERRUPTED, MISUSE, container_of, path_of, point_of, switch
 from bokehcli.errors import BokehError, UsageError
 from bokehcli.options import (
     FASTEST_F_NUMBER,
@@ -20,13 +19,14 @@ from bokehcli.options import (
     InferOptions,
     LensOptions,
     MetadataOptions,
+    Running,
     RunOptions,
     strength_of_f_number,
 )
 from bokehcli.photo import Container
+from bokehcli.run import run_photos
+from bokehcli.status import status
 from bokehcli.train import PassThrough, train
-
-ALL_DONE, FAILED, MISUSE, INTERRUPTED = 0, 1, 2, 130
 
 app = typer.Typer(name="bokeh", pretty_exceptions_enable=False)
 
@@ -108,6 +108,21 @@ def run(
     skip_existing: Annotated[
         bool, switch("--skip-existing", "Leave out photos whose result is already there.", "Output")
     ] = False,
+    retry_failed: Annotated[
+        bool, switch("--retry-failed", "Try again what failed in an earlier run and would fail again.", "Output")
+    ] = False,
+    no_ledger: Annotated[
+        bool, switch("--no-ledger", "Keep no record in DIR of what was done, and heed none.", "Output")
+    ] = False,
+    report: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            parser=path_of,
+            help="Write each photo that failed, and why, to this file.",
+            rich_help_panel="Output",
+        ),
+    ] = None,
     dry_run: Annotated[
         bool, switch("--dry-run", "Print what would be written where, and write nothing.", "Output")
     ] = False,
@@ -252,40 +267,11 @@ def run(
         time_limit_s=time_limit,
         strict=strict,
     )
-    raise typer.Exit(_run(sources, out, options, dry_run=dry_run, quiet=quiet, verbose=verbose))
+    running = Running(
+        dry_run=dry_run, quiet=quiet, verbose=verbose, retry_failed=retry_failed, keep_ledger=not no_ledger, report=report
+    )
+    raise typer.Exit(run_photos(sources, out, options, running))
 
 
-def _run(sources: Sequence[Path], out: Path, options: RunOptions, *, dry_run: bool, quiet: bool, verbose: bool) -> int:
-    """Find the photos and do them; returns the exit status."""
-    from bokehcli.batch import open_batch, settle_existing
-    from bokehcli.discover import discover
-    from bokehcli.progress import Reporter
-
-    found = discover(sources, out, options)
-    if not found.jobs and not found.unreadable:
-        raise UsageError(f"no photos found in {', '.join(map(str, sources))}")
-    reporter = Reporter(len(found.jobs), quiet=quiet, verbose=verbose)
-    for note in found.notes:
-        reporter.note(note)
-    for error in found.unreadable:
-        reporter.failed(error)
-    if dry_run:
-        for job in found.jobs:
-            settled = settle_existing(job, options.existing)
-            if settled is None:
-                reporter.planned(job)
-            else:
-                reporter.finished(settled)
-        return ALL_DONE if reporter.all_well else FAILED
-
-    outcomes = open_batch(found.jobs, options, reporter.started, reporter.stopping)
-    try:
-        with reporter, closing(outcomes):
-            for outcome in outcomes:
-                reporter.finished(outcome)
-    except KeyboardInterrupt:
-        return INTERRUPTED
-    return ALL_DONE if reporter.all_well else FAILED
-
-
+app.command()(status)
 app.command(cls=PassThrough, add_help_option=False)(train)

@@ -32,12 +32,16 @@ CONTAINER_OF_SUFFIX = {
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """One photo to do. alpha, defocus: where its maps go, None when they are not asked for."""
+    """One photo to do. alpha, defocus: where its maps go, None when they are not asked for.
+
+    replaces: what is at its targets is an earlier result of the same photo.
+    """
 
     source: Path
     destination: Path
     alpha: Path | None = None
     defocus: Path | None = None
+    replaces: bool = False
 
     @property
     def targets(self) -> tuple[Path, ...]:

@@ -5,6 +5,7 @@
     |-- MissingDependency     a package or system library that is not installed
     |-- ModelError            a model file or card that is absent, damaged or does not fit
     |-- DeviceError           an execution provider that was asked for and is not there
+    |-- LedgerError           the record in the output folder cannot be read or written
     |-- WorkerError           a process to render photos in that could not be started
     `-- PhotoError            one photo could not be done; the batch goes on
         |-- ReadError         the file cannot be read
@@ -35,6 +36,10 @@ class ModelError(BokehError):
 
 class DeviceError(BokehError):
     """An execution provider that was asked for and is not there."""
+
+
+class LedgerError(BokehError):
+    """The record of what was done, in the output folder, cannot be read or written."""
 
 
 class WorkerError(BokehError):

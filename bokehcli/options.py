@@ -154,3 +154,19 @@ class RunOptions:
     def needs_maps(self) -> bool:
         """Whether anything depends on the network: at strength 0 the pixels stay as they are."""
         return self.lens.strength > 0 or self.save_maps
+
+
+@dataclass(frozen=True, kw_only=True)
+class Running:
+    """How a run goes on and what it tells, none of which changes a result.
+
+    retry_failed: try again what failed before and would fail again. keep_ledger: record in the output folder what was done,
+    and go by it. report: file for the photos that failed.
+    """
+
+    dry_run: bool = False
+    quiet: bool = False
+    verbose: bool = False
+    retry_failed: bool = False
+    keep_ledger: bool = True
+    report: Path | None = None

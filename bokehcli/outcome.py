@@ -19,7 +19,8 @@ class Outcome:
 
     destination: None when it was never decided. megapixels: of the photo, 0 when it was not decoded. error: one line
     that names the file and the cause. traceback: kept for the log when the error was not foreseen. written: every
-    file written, maps before the photo, also those of a photo that failed later.
+    file written, maps before the photo, also those of a photo that failed later. lasting: a failure that comes again unless
+    the photo or the options change, unlike that of a full disk. subject: whether a clear one was found; None if unasked.
     """
 
     source: Path
@@ -31,3 +32,10 @@ class Outcome:
     error: str | None = None
     traceback: str | None = None
     written: tuple[Path, ...] = ()
+    lasting: bool = False
+    subject: bool | None = None
+
+    @property
+    def reason(self) -> str | None:
+        """The error's cause, without the photo's name in front."""
+        return None if self.error is None else self.error.removeprefix(f"{self.source}: ")

@@ -1,8 +1,8 @@
-"""One photo through the stages, from its file to the file of its rendering."""
+"""One photo through the stages, from its file to the file of its rendering, or from bytes to bytes."""
 
 import time
 import traceback
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from bokehcli.decode import decode_photo
 from bokehcli.discover import Job
 from bokehcli.encode import Encoding, encode_image, encode_map, encoding_losses
-from bokehcli.errors import BokehError, PhotoError, UnsupportedPhoto
+from bokehcli.errors import BokehError, PhotoError, ReadError, UnsupportedPhoto, WriteError
 from bokehcli.infer import Network, open_network
 from bokehcli.lens import render
 from bokehcli.metadata import attach_metadata
@@ -29,6 +29,24 @@ from bokehcli.tone import as_seen, curves_of
 Image = NDArray[Any]
 
 
+@dataclass(frozen=True)
+class Rendering:
+    """Whole files: the rendered photo, and its maps as PNG where they are asked for."""
+
+    photo: bytes
+    alpha: bytes | None = None
+    defocus: bytes | None = None
+
+
+@dataclass
+class Findings:
+    """What shows while a photo is rendered, also one that fails later. subject: whether a clear one was found."""
+
+    megapixels: float = 0.0
+    warnings: list[str] = field(default_factory=list)
+    subject: bool | None = None
+
+
 class Renderer:
     """Takes photos through the stages, one at a time, with one open network.
 
@@ -40,33 +58,26 @@ class Renderer:
         self.network = network
 
     def render_photo(self, job: Job) -> Outcome:
-        """Read, decode, predict, render, encode, attach metadata, write. Never raises an Exception."""
+        """Read, render, write. Never raises an Exception."""
         started = time.perf_counter()
-        photo: Photo | None = None
-        warnings: list[str] = []
+        findings = Findings()
         written: list[Path] = []
         error = trace = None
+        lasting = False
         try:
             times_ns = times_of(job.source) if self.options.metadata.preserve_times else None
-            photo = decode_photo(read_bytes(job.source), str(job.source), self.options.decode)
-            container = self.options.encode.container or photo.container
-            warnings += self._allowed(photo, (*photo.warnings, *encoding_losses(photo, container)))
-            edit: str | None = None
-            pending: list[tuple[Path, bytes]] = []
-            if self.network is not None:  # the photo's own pixels and the maps are let go before the result is encoded
-                image = self._blur(photo, self.network, job, warnings, pending)
-                edit = None if image is photo.image else edit_of(self.options.lens)
-                photo = replace(photo, image=image)
-            data = encode_image(photo.image, photo.opacity, self._encoding(photo, container), str(job.destination))
-            data, lost = attach_metadata(data, container, photo, self.options.metadata, edit)
-            warnings += self._allowed(photo, lost)
-            exclusive = self.options.existing is not Existing.OVERWRITE
-            for path, of_map in pending:  # only now that nothing else can be refused
-                self._write_map(path, of_map, written)
-            write_atomic(job.destination, data, exclusive=exclusive, times_ns=times_ns)
+            rendering = self.render(read_bytes(job.source), str(job.source), findings)
+            exclusive = self.options.existing is not Existing.OVERWRITE and not job.replaces
+            for path, data in ((job.alpha, rendering.alpha), (job.defocus, rendering.defocus)):
+                if path is None or data is None or (self.options.existing is Existing.SKIP and path.exists()):
+                    continue
+                write_atomic(path, data, exclusive=exclusive)
+                written.append(path)
+            write_atomic(job.destination, rendering.photo, exclusive=exclusive, times_ns=times_ns)
             written.append(job.destination)
         except PhotoError as failure:
             error = str(failure)
+            lasting = not isinstance(failure, ReadError | WriteError)
         except BokehError as failure:
             error = f"{job.source}: {failure}"
         except MemoryError:
@@ -79,12 +90,40 @@ class Renderer:
             destination=job.destination,
             status=Status.DONE if error is None else Status.FAILED,
             elapsed_s=time.perf_counter() - started,
-            megapixels=0.0 if photo is None else photo.megapixels,
-            warnings=tuple(warnings),
+            megapixels=findings.megapixels,
+            warnings=tuple(findings.warnings),
             error=error,
             traceback=trace,
             written=tuple(written),
+            lasting=lasting,
+            subject=findings.subject,
         )
+
+    def render(self, data: bytes, name: str, findings: Findings) -> Rendering:
+        """Decode, predict, render, encode, attach metadata. Raises BokehError; what was found until then is in findings."""
+        photo = decode_photo(data, name, self.options.decode)
+        findings.megapixels = photo.megapixels
+        container = self.options.encode.container or photo.container
+        findings.warnings += self._allowed(photo, (*photo.warnings, *encoding_losses(photo, container)))
+        edit = alpha = defocus = None
+        if self.network is not None:  # the photo's own pixels and the maps are let go before the result is encoded
+            curves = curves_of(photo.carried.icc)
+            maps = self.network.predict(as_seen(photo.image, curves), self.options.focus)
+            if self.options.save_maps:
+                alpha = encode_map(maps.alpha)
+                defocus = encode_map(resize(from_unit(maps.defocus, np.uint8), photo.image.shape[:2]))
+            findings.subject = maps.subject_area >= self.options.min_subject
+            if not findings.subject:
+                findings.warnings.append("no clear subject: the picture stays as it is")
+            elif self.options.lens.strength > 0:
+                edit = edit_of(self.options.lens)
+                image = render(photo.image, maps.alpha, maps.defocus, self.options.lens, curves)
+                photo = replace(photo, image=image)
+            del maps
+        encoded = encode_image(photo.image, photo.opacity, self._encoding(photo, container), name)
+        encoded, lost = attach_metadata(encoded, container, photo, self.options.metadata, edit)
+        findings.warnings += self._allowed(photo, lost)
+        return Rendering(encoded, alpha, defocus)
 
     def _encoding(self, photo: Photo, container: Container) -> Encoding:
         """As the photo was encoded, but for what is asked for."""
@@ -102,29 +141,6 @@ class Renderer:
         if losses and self.options.strict:
             raise UnsupportedPhoto(photo.name, f"refused as --strict asks: {'; '.join(losses)}")
         return losses
-
-    def _blur(
-        self, photo: Photo, network: Network, job: Job, warnings: list[str], pending: list[tuple[Path, bytes]]
-    ) -> Image:
-        """Predict what is in focus, put that among what is to be written if it is asked for, and render the rest."""
-        image, curves = photo.image, curves_of(photo.carried.icc)
-        maps = network.predict(as_seen(image, curves), self.options.focus)
-        if job.alpha is not None and job.defocus is not None:
-            defocus = resize(from_unit(maps.defocus, np.uint8), image.shape[:2])
-            pending += [(job.alpha, encode_map(maps.alpha)), (job.defocus, encode_map(defocus))]
-        if maps.subject_area < self.options.min_subject:
-            warnings.append("no clear subject: the picture stays as it is")
-            return image
-        if self.options.lens.strength == 0:
-            return image
-        return render(image, maps.alpha, maps.defocus, self.options.lens, curves)
-
-    def _write_map(self, path: Path, data: bytes, written: list[Path]) -> None:
-        """Write a map as the policy says; one that is there and not to be touched stays as it is."""
-        if self.options.existing is Existing.SKIP and path.exists():
-            return
-        write_atomic(path, data, exclusive=self.options.existing is not Existing.OVERWRITE)
-        written.append(path)
 
 
 def edit_of(lens: LensOptions) -> str:

@@ -16,11 +16,7 @@ from rich.text import Text
 from bokehcli.discover import Job
 from bokehcli.errors import BokehError, WriteError
 from bokehcli.outcome import Outcome, Status
-
-
-def printable(text: str) -> str:
-    """The text with everything escaped that could break the line, move the cursor or not be encoded."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+from bokehcli.printable import printable
 
 
 def write_record(record: bytes) -> bool:
@@ -53,6 +49,7 @@ class Reporter:
         self.quiet = quiet
         self.verbose = verbose
         self.counts: Counter[Status] = Counter()
+        self.failures: list[tuple[Path, str]] = []
         self._megapixels = 0.0
         self._started_s = time.perf_counter()
         self._records = True
@@ -96,6 +93,7 @@ class Reporter:
             for warning in outcome.warnings:
                 self._say(f"bokeh: warning: {_with_name(outcome.source, warning)}")
         if outcome.status is Status.FAILED:
+            self.failures.append((outcome.source, outcome.reason or ""))
             self._say(f"bokeh: {outcome.error}")
             if self.verbose and outcome.traceback is not None:
                 for line in outcome.traceback.splitlines():
@@ -122,6 +120,11 @@ class Reporter:
         """Tell of something that failed beside the photos."""
         self._other_trouble = True
         self._say(f"bokeh: {error}")
+
+    def warn(self, text: str) -> None:
+        """Tell of something that costs no photo."""
+        if not self.quiet:
+            self._say(f"bokeh: warning: {text}")
 
     def note(self, text: str) -> None:
         """Say something that only --verbose asks for."""

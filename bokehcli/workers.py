@@ -228,7 +228,7 @@ def serve(pipe: Connection, options: RunOptions, opening: Opening) -> None:
 def failed(job: Job, reason: str) -> Outcome:
     """The outcome of a photo whose process is no more."""
     error = f"{job.source}: {reason}"
-    return Outcome(source=job.source, destination=job.destination, status=Status.FAILED, error=error)
+    return Outcome(source=job.source, destination=job.destination, status=Status.FAILED, error=error, lasting=True)
 
 
 def stop(workers: Sequence[Worker]) -> None:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from bokehcli import __version__, batch, pipeline
-from bokehcli.batch import settle_existing
+from bokehcli.batch import judge
 from bokehcli.cli import main
 from bokehcli.discover import Job
 from bokehcli.errors import DeviceError, MissingDependency, ModelError
 from bokehcli.infer import Maps
+from bokehcli.ledger import NAME, Ledger
 from bokehcli.options import LensOptions, MetadataOptions, RunOptions, strength_of_f_number
 from bokehcli.outcome import Outcome
 from bokehcli.pipeline import Renderer
@@ -38,15 +40,22 @@ class FakeNetwork:
 def one_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """Keeps the photos in this process, where the fakes are; tests/test_workers.py has the other processes."""
 
-    def run_here(jobs: list[Job], options: RunOptions, started: Callable[[Job], None], _: object) -> Iterator[Outcome]:
+    def run_here(
+        jobs: list[Job], options: RunOptions, started: Callable[[Job], None], _: object, ledger: Ledger | None
+    ) -> Iterator[Outcome]:
         renderer: Renderer | None = None
         for job in jobs:
-            settled = settle_existing(job, options.existing)
-            if settled is None:
+            verdict = judge(job, options, ledger)
+            outcome = verdict.outcome
+            if outcome is None:
                 started(job)
+                if ledger is not None:
+                    ledger.started(job)
                 renderer = renderer or pipeline.open_renderer(options)
-                settled = renderer.render_photo(job)
-            yield settled
+                outcome = renderer.render_photo(replace(job, replaces=verdict.replaces))
+                if ledger is not None:
+                    ledger.finished(outcome)
+            yield outcome
 
     monkeypatch.setattr(batch, "run_in_workers", run_here)
 
@@ -77,7 +86,9 @@ def folder(tmp_path: Path) -> Path:
 
 
 def files_in(folder: Path) -> list[str]:
-    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    """All but the ledger."""
+    paths = (path for path in folder.rglob("*") if path.is_file() and not path.name.startswith(NAME))
+    return sorted(path.relative_to(folder).as_posix() for path in paths)
 
 
 @pytest.mark.usefixtures("opened")
@@ -115,7 +126,7 @@ def test_options_reach_the_stages_and_have_their_defaults_from_the_options(
         raise ModelError("far enough")
 
     monkeypatch.setattr(batch, "open_batch", stop)
-    line = ["run", str(folder), "-o", str(folder.parent / "out")]
+    line = ["run", str(folder), "-o", str(folder.parent / "out"), "--no-ledger"]
     assert main(line) == 2
     assert given.pop() == RunOptions()
     options = "--f-number 2 --blades 7 --cat-eye 0.25 --highlights 0 --jobs 1 --threads 3 --device cpu --model m --focus 0.25,1"
@@ -269,7 +280,7 @@ def test_names_that_are_not_utf_8_go_through(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "bokehcli", "run", name, "--out", os.fsdecode(b"o\xfe")]
     done = subprocess.run([*command, "--strength", "0"], cwd=tmp_path, capture_output=True)
     assert (done.returncode, done.stdout) == (0, b"o\xfe/caf\xe9\xff.jpg\n"), done.stderr
-    failed = subprocess.run([*command, "--strength", "0", "-q"], cwd=tmp_path, capture_output=True)
+    failed = subprocess.run([*command, "--strength", "0", "-q", "--no-ledger"], cwd=tmp_path, capture_output=True)
     assert failed.returncode == 1
     assert failed.stderr.startswith(b"bokeh: o\\udcfe/caf\\udce9\\udcff.jpg: already exists")
 

@@ -9,14 +9,22 @@ from pathlib import Path
 
 import pytest
 
+from bokehcli.ledger import NAME
+
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="signals, limits and mounts of Linux")
 
 # Runs the command line in a process that kills itself before or after a call of the system; argv: call, when, nth, ...
 DEADLY = """
 import os, signal, sys
-from bokehcli import storage
+from bokehcli import batch, pipeline, storage
 from bokehcli.cli import main
 
+def run_here(jobs, options, *_):
+    renderer = pipeline.open_renderer(options)
+    for job in jobs:
+        yield renderer.render_photo(job)
+
+batch.run_in_workers = run_here
 name, when, nth, hidden = sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4] == "hidden"
 if hidden:
     storage.DESCRIPTORS = storage.Path("/nowhere")
@@ -48,7 +56,7 @@ STAGES = [
 REPLACING = [("replace", "before", 1), ("replace", "after", 1)]
 KILLS = [(stage, "nameless") for stage in STAGES + REPLACING]
 KILLS += [(stage, "hidden") for stage in (("fsync", "half", 1), ("link", "after", 1), ("replace", "before", 1))]
-FULL_BYTES = 64 * 1024
+FULL_BYTES = 160 * 1024  # the first photo and the ledger fit, the second photo does not
 
 
 def bokeh(*arguments: str | Path, before: Sequence[str] = (), **options: object) -> subprocess.CompletedProcess[str]:
@@ -57,7 +65,7 @@ def bokeh(*arguments: str | Path, before: Sequence[str] = (), **options: object)
 
 
 def names(folder: Path) -> list[str]:
-    return sorted(os.listdir(folder)) if folder.exists() else []
+    return sorted(name for name in os.listdir(folder) if not name.startswith(NAME)) if folder.exists() else []
 
 
 @pytest.fixture(scope="module")

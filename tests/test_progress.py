@@ -11,7 +11,8 @@ import pytest
 from bokehcli.discover import Job
 from bokehcli.errors import ReadError
 from bokehcli.outcome import Outcome, Status
-from bokehcli.progress import Reporter, printable
+from bokehcli.printable import printable
+from bokehcli.progress import Reporter
 
 DONE = Outcome(
     source=Path("in/a.jpg"),

@@ -150,7 +150,7 @@ def test_a_bad_photo_costs_itself_and_nothing_else(photos: Path, tmp_path: Path)
     (folder / "c.png").write_text("no photo")
     done = run(folder, "--out", tmp_path / "out", "--jobs", "2")
     assert done.returncode == 1
-    assert [path.name for path in (tmp_path / "out").iterdir()] == ["b.jpg"]
+    assert [path.name for path in (tmp_path / "out").glob("[!.]*")] == ["b.jpg"]
     assert [name in done.stderr for name in ("a.jpg", "c.png")] == [True, True]
 
 
@@ -158,8 +158,8 @@ def test_several_processes_give_the_same_bytes_as_one(photos: Path, tmp_path: Pa
     for jobs in ("1", "2"):
         done = run(*(photos / name for name in PHOTOS), "--out", tmp_path / jobs, "--jobs", jobs, "--save-maps")
         assert done.returncode == 0, done.stderr
-    names = sorted(path.name for path in (tmp_path / "1").iterdir())
-    assert names == sorted(path.name for path in (tmp_path / "2").iterdir())
+    names = sorted(path.name for path in (tmp_path / "1").glob("[!.]*"))
+    assert names == sorted(path.name for path in (tmp_path / "2").glob("[!.]*"))
     assert len(names) == 3 * len(PHOTOS)
     for name in names:
         assert (tmp_path / "1" / name).read_bytes() == (tmp_path / "2" / name).read_bytes()

@@ -1,0 +1,63 @@
+"""The run command, once its options are known: find the photos, do them, tell of them."""
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, closing, nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bokehcli.arguments import ALL_DONE, FAILED, INTERRUPTED
+from bokehcli.errors import UsageError
+from bokehcli.options import Running, RunOptions
+
+if TYPE_CHECKING:
+    from bokehcli.ledger import Ledger
+
+
+def run_photos(sources: Sequence[Path], out: Path, options: RunOptions, running: Running) -> int:
+    """Find the photos and do them; returns the exit status."""
+    from bokehcli.batch import judge, open_batch
+    from bokehcli.discover import discover
+    from bokehcli.progress import Reporter
+    from bokehcli.summary import write_report
+
+    found = discover(sources, out, options)
+    if not found.jobs and not found.unreadable:
+        raise UsageError(f"no photos found in {', '.join(map(str, sources))}")
+    reporter = Reporter(len(found.jobs), quiet=running.quiet, verbose=running.verbose)
+    for note in found.notes:
+        reporter.note(note)
+    for error in found.unreadable:
+        reporter.failed(error)
+    with _ledger(out, options, running, reporter.warn) as ledger:
+        if running.dry_run:
+            for job in found.jobs:
+                settled = judge(job, options, ledger).outcome
+                if settled is None:
+                    reporter.planned(job)
+                else:
+                    reporter.finished(settled)
+            return ALL_DONE if reporter.all_well else FAILED
+        outcomes = open_batch(found.jobs, options, reporter.started, reporter.stopping, ledger)
+        try:
+            with reporter, closing(outcomes):
+                for outcome in outcomes:
+                    reporter.finished(outcome)
+        except KeyboardInterrupt:
+            return INTERRUPTED
+        finally:
+            if running.report is not None:
+                write_report(running.report, reporter.failures)
+    return ALL_DONE if reporter.all_well else FAILED
+
+
+def _ledger(
+    out: Path, options: RunOptions, running: Running, warn: Callable[[str], None]
+) -> AbstractContextManager["Ledger | None"]:
+    """The output folder's ledger, or nothing where none is wanted. Raises LedgerError, ModelError."""
+    if not running.keep_ledger:
+        return nullcontext()
+    from bokehcli.ledger import Ledger, making_of
+    from bokehcli.model import find_model
+
+    model = find_model(options.infer.model).digest() if options.needs_maps else ""
+    return Ledger(out, making_of(options, model), warn, retry_failed=running.retry_failed)

@@ -1,0 +1,30 @@
+"""The status command: what has become of the photos of an output folder."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bokehcli.arguments import ALL_DONE, FAILED, path_of
+
+
+def status(
+    out: Annotated[Path, typer.Argument(metavar="DIR", parser=path_of, help="A folder that photos were rendered into.")],
+    report: Annotated[
+        Path | None, typer.Option(metavar="FILE", parser=path_of, help="Write each photo that failed, and why, to this file.")
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead.")] = False,
+) -> None:
+    """Sum up what was done: how many photos are done, failed and why, not yet done, or done and gone since.
+
+    Exit status: 0 all done, 1 not all done, 2 misuse.
+    """
+    from bokehcli.ledger import read
+    from bokehcli.summary import summary_of, write_report
+
+    summary = summary_of(out, read(out))
+    for line in summary.as_json() if json else summary.lines():
+        typer.echo(line)
+    if report is not None:
+        write_report(report, summary.failures)
+    raise typer.Exit(ALL_DONE if summary.all_done else FAILED)

@@ -1,0 +1,265 @@
+"""What an output folder knows, and that a run which is killed at any moment can be gone on with."""
+
+import json
+import os
+import random
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from bokehcli import ledger as ledgers
+from bokehcli.batch import judge
+from bokehcli.cli import main
+from bokehcli.discover import Job
+from bokehcli.errors import LedgerError
+from bokehcli.ledger import Ledger, State, making_of, read, signature_of
+from bokehcli.options import EncodeOptions, Existing, InferOptions, LensOptions, RunOptions
+from bokehcli.outcome import Outcome, Status
+
+posix = pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
+Captured = pytest.CaptureFixture[str]
+STILL = ["--strength", "0"]  # no network is opened, which makes a photo quick
+
+
+@pytest.fixture
+def job(tmp_path: Path) -> Job:
+    (tmp_path / "in.jpg").write_bytes(b"photo")
+    return Job(source=tmp_path / "in.jpg", destination=tmp_path / "out" / "sub" / "in.jpg")
+
+
+def opened(job: Job, making: str = "m", retry_failed: bool = False) -> Ledger:
+    warnings: list[str] = []
+    ledger = Ledger(job.destination.parent.parent, making, warnings.append, retry_failed=retry_failed)
+    ledger.warnings = warnings  # type: ignore[attr-defined]
+    return ledger
+
+
+def enter(job: Job, outcome: Outcome | None = None, making: str = "m") -> None:
+    """What a run enters that took the photo up, and, with an outcome, did it."""
+    with opened(job, making) as ledger:
+        ledger.plan([job])
+        ledger.started(job)
+        if outcome is not None:
+            if outcome.status is Status.DONE:
+                job.destination.parent.mkdir(parents=True, exist_ok=True)
+                job.destination.write_bytes(b"result")
+            ledger.finished(outcome)
+
+
+def done(job: Job) -> Outcome:
+    return Outcome(source=job.source, destination=job.destination, status=Status.DONE, elapsed_s=1.5)
+
+
+def failed(job: Job, lasting: bool) -> Outcome:
+    error = f"{job.source}: no photo"
+    return Outcome(source=job.source, destination=job.destination, status=Status.FAILED, error=error, lasting=lasting)
+
+
+def verdict(job: Job, existing: Existing = Existing.REFUSE, making: str = "m", retry: bool = False) -> tuple[object, bool]:
+    """The status that settles a photo, or None where it is to be done, and whether what is there may be replaced."""
+    with opened(job, making, retry) as ledger:
+        found = judge(job, RunOptions(existing=existing), ledger)
+    return found.outcome and found.outcome.status, found.replaces
+
+
+def test_what_is_done_is_not_done_again_unless_photo_options_or_result_change(job: Job) -> None:
+    enter(job, done(job))
+    assert verdict(job) == (Status.SKIPPED, False)
+    assert verdict(job, Existing.OVERWRITE) == (None, False)
+    assert verdict(job, making="other") == (None, True)
+    assert verdict(job, Existing.SKIP, making="other") == (Status.SKIPPED, False)
+    job.source.write_bytes(b"another photo")
+    assert verdict(job) == (None, True)
+    job.destination.write_bytes(b"somebody's work")
+    assert verdict(job) == (Status.FAILED, False)  # not this program's any more
+    job.destination.unlink()
+    assert verdict(job) == (None, False)
+
+
+def test_a_result_of_another_photo_is_not_replaced(job: Job) -> None:
+    enter(job, done(job))
+    other = replace(job, source=job.source.with_name("other.jpg"))
+    other.source.write_bytes(b"a photo of its own")
+    assert verdict(other) == (Status.FAILED, False)
+    shutil.copy2(job.source, other.source)  # moved: same size, same time
+    assert verdict(other) == (Status.SKIPPED, False)
+
+
+def test_what_was_in_hand_when_the_run_died_is_done_again_over_what_is_there(job: Job) -> None:
+    enter(job)
+    assert verdict(job) == (None, True)
+    job.destination.parent.mkdir(parents=True)
+    job.destination.write_bytes(b"written, not entered")
+    assert verdict(job) == (None, True)
+    assert verdict(job, Existing.SKIP) == (Status.SKIPPED, False)
+    with opened(job) as ledger:
+        ledger.started(job)
+        ledger.finished(done(job))
+        assert ledger.entries[Path("sub/in.jpg")].times == 2
+    assert verdict(job) == (Status.SKIPPED, False)
+
+
+def test_what_failed_for_good_is_left_and_what_may_pass_is_tried_again(job: Job) -> None:
+    enter(job, failed(job, lasting=True))
+    assert verdict(job) == (Status.FAILED, False)
+    with opened(job) as ledger:
+        outcome = judge(job, RunOptions(), ledger).outcome
+    assert outcome is not None
+    assert outcome.error == f"{job.source}: no photo (so it was before; --retry-failed tries again)"
+    assert verdict(job, retry=True) == (None, False)
+    assert verdict(job, making="other") == (None, False)
+    enter(job, failed(job, lasting=False))
+    assert verdict(job) == (None, True)
+
+
+def test_a_hash_tells_every_option_that_changes_a_result() -> None:
+    plain = RunOptions()
+    changed = [
+        RunOptions(lens=LensOptions(strength=0.6)),
+        RunOptions(encode=EncodeOptions(quality=80)),
+        RunOptions(focus=(0.5, 0.5)),
+        RunOptions(infer=InferOptions(min_clarity=0.5)),
+        RunOptions(save_maps=True),
+    ]
+    hashes = {making_of(options, "model") for options in (plain, *changed)} | {making_of(plain, "another")}
+    assert len(hashes) == len(changed) + 2
+    assert making_of(RunOptions(jobs=7, existing=Existing.SKIP), "model") == making_of(plain, "model")
+
+
+def test_names_are_kept_byte_for_byte(tmp_path: Path) -> None:
+    name = os.fsdecode(b"a\xff\n.jpg")
+    odd = Job(source=tmp_path / name, destination=tmp_path / "out" / "x" / name)
+    enter(odd, failed(odd, lasting=True))
+    (entry,) = read(tmp_path / "out")
+    assert (entry.source, entry.destination, entry.error) == (odd.source, Path("x", name), "no photo")
+
+
+def test_a_ledger_that_is_none_is_one_error(job: Job, capfd: Captured) -> None:
+    out = job.destination.parent.parent
+    with pytest.raises(LedgerError, match="no ledger there"):
+        read(out)
+    out.mkdir()
+    (out / ledgers.NAME).write_bytes(b"not a database at all" * 99)
+    with pytest.raises(LedgerError, match="cannot be used"):
+        opened(job)
+    assert main(["status", str(out)]) == 2
+    assert len(capfd.readouterr().err.splitlines()) == 1
+    (out / ledgers.NAME).unlink()
+    enter(job)
+    with sqlite3.connect(out / ledgers.NAME) as connection:
+        connection.execute("PRAGMA user_version = 99")
+    connection.close()
+    with pytest.raises(LedgerError, match="another version"):
+        opened(job)
+
+
+def test_a_ledger_that_cannot_be_written_costs_a_warning_and_no_photo(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ledgers, "PUT", "INSERT INTO nowhere VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")
+    with opened(job) as ledger:
+        ledger.started(job)
+        ledger.finished(done(job))
+        assert len(ledger.warnings) == 1  # type: ignore[attr-defined]
+
+
+# whole runs
+
+
+@pytest.fixture
+def photos_in(tmp_path: Path) -> Callable[[int], Path]:
+    def made(count: int) -> Path:
+        rng = np.random.default_rng(0)
+        for number in range(count):
+            path = tmp_path / "in" / f"{number % 3}" / f"{number}.jpg"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(rng.integers(0, 256, (90, 120, 3), np.uint8)).save(path)
+        return tmp_path / "in"
+
+    return made
+
+
+def test_a_rerun_does_what_is_missing_changed_or_made_otherwise(photos_in: Callable[[int], Path], capfd: Captured) -> None:
+    folder = photos_in(5)
+    out = folder.parent / "out"
+    line = ["run", str(folder), "--out", str(out), "--jobs", "1", *STILL]
+
+    def ran(*more: str, status: int = 0) -> list[str]:
+        assert main([*line, *more]) == status
+        return sorted(Path(path).name for path in capfd.readouterr().out.splitlines())
+
+    assert len(ran()) == 5
+    assert ran() == []
+    (out / "0" / "3.jpg").unlink()
+    (folder / "bad.jpg").write_bytes(b"no photo")
+    time.sleep(0.01)
+    shutil.copy(folder / "0" / "0.jpg", folder / "1" / "1.jpg")
+    report = folder.parent / "failures.txt"
+    assert ran("--report", str(report), status=1) == ["1.jpg", "3.jpg"]
+    assert report.read_text() == f"{folder / 'bad.jpg'}\tnot a JPEG, PNG, WebP, TIFF, BMP, AVIF or HEIC file\n"
+    assert ran(status=1) == []
+    assert len(ran("--quality", "50", status=1)) == 5
+    assert ran("--quality", "50", "--no-ledger", status=1) == []  # all are there already
+    assert main(["status", str(out)]) == 1
+    assert capfd.readouterr().out.splitlines()[0] == f"{out}: 6 photos: 5 done, 1 failed"
+    (out / "0" / "3.jpg").unlink()
+    assert main(["status", str(out), "--json"]) == 1
+    said = json.loads(capfd.readouterr().out)
+    assert (said["done"], said["gone"], said["missing"]) == (4, [str(out / "0" / "3.jpg")], [])
+    assert [failure["source"] for failure in said["failed"]] == [str(folder / "bad.jpg")]
+    (folder / "bad.jpg").unlink()
+    shutil.copy(folder / "0" / "0.jpg", folder / "bad.jpg")
+    assert ran("--quality", "50", "--retry-failed") == ["3.jpg", "bad.jpg"]
+    assert main(["status", str(out)]) == 0
+    assert [path.name for path in out.glob(".*")] == [ledgers.NAME]
+
+
+def test_a_dry_run_writes_no_ledger(photos_in: Callable[[int], Path], capfd: Captured) -> None:
+    folder = photos_in(2)
+    assert main(["run", str(folder), "--out", str(folder.parent / "out"), "--dry-run", *STILL]) == 0
+    assert len(capfd.readouterr().out.splitlines()) == 2
+    assert not (folder.parent / "out").exists()
+
+
+@posix
+def test_killed_at_random_moments_and_started_again_it_ends_with_the_same_files(photos_in: Callable[[int], Path]) -> None:
+    """Twenty kills of the whole process group; nothing is done twice but what was in hand."""
+    folder, kills, jobs = photos_in(400), 20, 2
+    line = [sys.executable, "-m", "bokehcli", "run", str(folder), "--jobs", str(jobs), "--quiet", *STILL, "--out"]
+    whole, broken = folder.parent / "whole", folder.parent / "broken"
+    assert subprocess.run([*line, str(whole)], capture_output=True).returncode == 0
+    chance = random.Random(11)
+    cut = 0
+    for _ in range(kills):
+        command = [*line, str(broken)]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True)
+        assert process.stdout is not None
+        for _ in range(chance.randrange(0, 6)):  # so many photos are written, and then a moment
+            process.stdout.readline()
+        time.sleep(chance.uniform(0.0, 0.05))
+        cut += process.poll() is None
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        process.stdout.close()
+    assert cut >= kills / 2
+    before = {path: signature_of(path) for path in broken.rglob("*.jpg")}
+    known = {entry.destination: entry for entry in read(broken)} if broken.exists() else {}
+    assert subprocess.run([*line, str(broken)], capture_output=True).returncode == 0
+    for path in whole.rglob("*.jpg"):
+        assert (broken / path.relative_to(whole)).read_bytes() == path.read_bytes()
+    others = [path.name for path in broken.rglob("*") if path.is_file() and path.suffix != ".jpg"]
+    assert all(name.startswith(ledgers.NAME) for name in others)
+    entries = read(broken)
+    assert {entry.state for entry in entries} == {State.DONE}
+    assert sum(entry.times for entry in entries) <= len(entries) + kills * jobs
+    for destination, entry in known.items():
+        if entry.state is State.DONE:  # as it was entered, so it stayed
+            assert signature_of(broken / destination) == before[broken / destination]
