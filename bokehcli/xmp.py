@@ -60,7 +60,7 @@ def with_edit(xmp: bytes | None, edit: str) -> bytes | None:
     end = packet.rfind(RDF_END)
     if history:
         longer = packet[: history.start()] + event + packet[history.start() :]
-    elif end >= 0 and b":History" not in packet:
+    elif end >= 0 and RDF in packet[:end] and b":History" not in packet:
         about = ABOUT.search(packet)
         description = (
             b"<rdf:Description rdf:about=%b xmlns:xmpMM=\"http://ns.adobe.com/xap/1.0/mm/\"><xmpMM:History><rdf:Seq>%b"
