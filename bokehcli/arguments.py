@@ -34,6 +34,12 @@ def point_of(text: str) -> tuple[float, float]:
     return x, y
 
 
+def report_file(panel: str | None = None) -> Any:
+    """The option that names a file for what failed."""
+    help_text = "Write each photo that failed, and why, to this file."
+    return typer.Option("--report", metavar="FILE", parser=path_of, help=help_text, rich_help_panel=panel)
+
+
 def switch(names: str, help_text: str, panel: str) -> Any:
     """An option without a value. names: one, or two with a space between them, as typed; there is no --no- form."""
     return typer.Option(*names.split(), help=help_text, rich_help_panel=panel)

@@ -6,7 +6,6 @@ from pathlib import Path
 
 from bokehcli.discover import Job
 from bokehcli.ledger import Ledger, Verdict
-from bokehcli.model import find_model
 from bokehcli.options import Existing, RunOptions
 from bokehcli.outcome import Outcome, Status
 from bokehcli.photo import Container
@@ -23,8 +22,8 @@ def open_batch(
 ) -> Generator[Outcome]:
     """Do every job, in processes, so that no photo can take others, or the message about it, along.
 
-    ledger: says what need not be done again, and is told what becomes of every photo. What is needed and absent is an error
-    before the first photo: raises ModelError, DeviceError, MissingDependency.
+    ledger: says what need not be done again, and is told what becomes of every photo. Raises
+    MissingDependency before the first photo; DeviceError and ModelError come from the first worker.
     """
     photos = sum(judge(job, options, ledger).outcome is None for job in jobs)
     if photos and options.encode.container is Container.HEIC:
@@ -32,8 +31,6 @@ def open_batch(
 
         heic.load()
     shared = share_out(options, photos)
-    if photos and shared.needs_maps:
-        find_model(shared.infer.model)  # each worker opens it by itself; but what is wrong with it shows here
     if ledger is not None and photos:
         ledger.plan(jobs)
     return run_in_workers(jobs, shared, started, stopping, ledger)

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from bokehcli import __version__
-from bokehcli.arguments import ALL_DONE, INTERRUPTED, MISUSE, container_of, path_of, point_of, switch
+from bokehcli.arguments import ALL_DONE, INTERRUPTED, MISUSE, container_of, path_of, point_of, report_file, switch
 from bokehcli.errors import BokehError, UsageError
 from bokehcli.options import (
     FASTEST_F_NUMBER,
@@ -114,15 +114,7 @@ def run(
     no_ledger: Annotated[
         bool, switch("--no-ledger", "Keep no record in DIR of what was done, and heed none.", "Output")
     ] = False,
-    report: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            parser=path_of,
-            help="Write each photo that failed, and why, to this file.",
-            rich_help_panel="Output",
-        ),
-    ] = None,
+    report: Annotated[Path | None, report_file("Output")] = None,
     dry_run: Annotated[
         bool, switch("--dry-run", "Print what would be written where, and write nothing.", "Output")
     ] = False,

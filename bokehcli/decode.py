@@ -11,13 +11,12 @@ from bokehcli.containers import CutShort, Malformed, heif, jpeg, png, tiff
 from bokehcli.errors import DecodeError, MissingDependency, UnsupportedPhoto
 from bokehcli.opencv import cv2
 from bokehcli.options import DecodeOptions
-from bokehcli.photo import Carried, Container, Photo
+from bokehcli.photo import FLOAT_BITS, Carried, Container, Photo
 from bokehcli.pixels import spread
 
 FIRST_TURNED = 5  # of the orientations, from which on height and width are swapped
 GREY_WITH_OPACITY = 2  # channels
 COLOUR = 3  # dimensions
-FLOAT_BITS = 32
 
 # Kinds of files that people have and that are not read, by what stands at byte 4 or at the start.
 _NOT_READ = {

@@ -9,21 +9,18 @@ from numpy.typing import NDArray
 
 from bokehcli import heic
 from bokehcli.containers import Malformed, png, tiff
-from bokehcli.containers.ifd import SHORT, Field
-from bokehcli.containers.reading import byte_order
 from bokehcli.errors import EncodeError
 from bokehcli.opencv import cv2
-from bokehcli.photo import Container, Photo
+from bokehcli.photo import FLOAT_BITS, Container, Photo
 from bokehcli.pixels import from_unit, gathered
 
 # Where the source does not tell. At 92 the loss of a second encoding is not seen; WebP reaches that at a lower number.
 FULL_COLOUR_QUALITY = 90  # from here on an unknown source is given 4:4:4
 DEFAULT_QUALITY = {Container.JPEG: 92, Container.AVIF: 90, Container.HEIC: 90}
 WITH_OPACITY = (Container.PNG, Container.WEBP, Container.TIFF, Container.AVIF, Container.HEIC)
-BITS = {Container.PNG: 16, Container.TIFF: 32, Container.AVIF: 12, Container.HEIC: heic.WRITTEN_BITS}  # where above 8
-FLOAT_BITS = 32
+BITS = {Container.PNG: 16, Container.TIFF: FLOAT_BITS, Container.AVIF: 12, Container.HEIC: heic.WRITTEN_BITS}  # where above 8
 # Older ones of OpenCV cannot be asked for such filters; there it is RGB with opacity.
-GREY_WITH_OPACITY = (Container.PNG, Container.TIFF) if hasattr(cv2, "IMWRITE_PNG_FILTER") else ()
+GREY_WITH_OPACITY = (Container.PNG, Container.TIFF) if hasattr(cv2, "IMWRITE_PNG_FILTER_UP") else ()
 ADOBE_DEFLATE = 8
 AVIF_SPEED = 10  # of 0 to 10; 9, OpenCV's own choice, makes the same file in nearly twice the time
 COLOUR = 3  # dimensions of a picture that is not grey
@@ -56,10 +53,9 @@ def encode_image(image: NDArray[Any], opacity: NDArray[Any] | None, encoding: En
     container = encoding.container
     if container not in WITH_OPACITY:
         opacity = None
-    reduce: Callable[[NDArray[Any]], NDArray[Any]] = to_16_bits if container in BITS else to_8_bits
-    if container is Container.TIFF:
-        reduce = _nothing
-    image, opacity = reduce(image), None if opacity is None else reduce(opacity)
+    if container is not Container.TIFF:
+        reduce: Callable[[NDArray[Any]], NDArray[Any]] = to_16_bits if container in BITS else to_8_bits
+        image, opacity = reduce(image), None if opacity is None else reduce(opacity)
     if encoding.grey and opacity is not None and container in GREY_WITH_OPACITY:
         return _encode_grey(image[..., 0], opacity, container, name)
     pixels = np.ascontiguousarray(image[..., 0]) if encoding.grey and container is not Container.WEBP else image
@@ -76,7 +72,10 @@ def encode_image(image: NDArray[Any], opacity: NDArray[Any] | None, encoding: En
         parameters += [cv2.IMWRITE_AVIF_DEPTH, bits]
     data = _encode(pixels, container, parameters, name)
     if opacity is not None and container is Container.TIFF:
-        return _declare_straight_opacity(data, name)
+        try:
+            return tiff.with_straight_opacity(data)
+        except Malformed as error:
+            raise EncodeError(name, f"tiff: {error}") from error
     return data
 
 
@@ -111,10 +110,6 @@ def to_8_bits(samples: NDArray[Any]) -> NDArray[np.uint8]:
 def to_16_bits(samples: NDArray[Any]) -> NDArray[Any]:
     """Floats [0, 1] to the nearest of uint16, whole numbers as they are."""
     return from_unit(samples, np.uint16) if samples.dtype == np.float32 else samples
-
-
-def _nothing(samples: NDArray[Any]) -> NDArray[Any]:
-    return samples
 
 
 def _parameters(encoding: Encoding) -> list[int]:
@@ -164,12 +159,3 @@ def _encode_grey(grey: NDArray[Any], opacity: NDArray[Any], container: Container
         return tiff.with_opacity(_encode(row, container, [cv2.IMWRITE_TIFF_COMPRESSION, ADOBE_DEFLATE, *unpredicted], name))
     except Malformed as error:
         raise EncodeError(name, f"{container.value}: {error}") from error
-
-
-def _declare_straight_opacity(data: bytes, name: str) -> bytes:
-    """OpenCV writes a fourth TIFF channel without saying what it is."""
-    try:
-        value = tiff.UNASSOCIATED.to_bytes(2, byte_order(big=data[:2] == b"MM"))
-        return tiff.with_fields(data, (Field(tiff.EXTRA_SAMPLES, SHORT, 1, value),))
-    except Malformed as error:
-        raise EncodeError(name, f"tiff: {error}") from error

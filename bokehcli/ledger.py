@@ -10,7 +10,7 @@ import json
 import os
 import sqlite3
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
@@ -45,7 +45,7 @@ PUT = "REPLACE INTO photos VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 
 
 class State(StrEnum):
-    """How far a photo has come. STARTED is what stays when the run is killed or interrupted meanwhile."""
+    """How far a photo has come. STARTED is what stays when the run is killed meanwhile; then a result may be there."""
 
     PLANNED = "planned"
     STARTED = "started"
@@ -58,7 +58,9 @@ Signature = tuple[int, int]  # of a file: size in bytes, time of its last change
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """One photo. destination: below the output folder. making: see `making_of`. times: it was taken up. result: as written."""
+    """One photo. destination: below the output folder. signature: of the photo. making: see `making_of`. result: the last
+    one, as it was written. times: it was taken up.
+    """
 
     destination: Path
     source: Path
@@ -101,17 +103,14 @@ class Ledger:
 
     When it cannot be written, as in a folder that may not be changed or on a full disk, `warn` is told so once, and photos are
     done without. It is written from the first photo that is to be done on; till then a folder without one stays so. making: see
-    `making_of`. shard: of several processes, possibly on several machines, that share the folder, each has a file of its
-    own. retry_failed: what failed is tried again.
+    `making_of`. retry_failed: what failed is tried again.
     """
 
-    def __init__(
-        self, out: Path, making: str, warn: Callable[[str], None], shard: str = "", retry_failed: bool = False
-    ) -> None:
+    def __init__(self, out: Path, making: str, warn: Callable[[str], None], retry_failed: bool = False) -> None:
         self.out = out
         self.making = making
         self.retry_failed = retry_failed
-        self.path = path_of(out, shard)
+        self.path = out / NAME
         self.entries: dict[Path, Entry] = {}
         self._warn = warn
         self._usable = True
@@ -150,18 +149,36 @@ class Ledger:
 
     def plan(self, jobs: Iterable[Job]) -> None:
         """Enter the photos that are not yet known, so that what is missing can be told."""
-        new = [entry for job in jobs if (entry := self._entry_of(job, State.PLANNED)).destination not in self.entries]
-        self._write(new)
+        self._write([self._entry_of(job, State.PLANNED) for job in jobs if self._key(job) not in self.entries])
 
     def judge(self, job: Job, existing: Existing) -> Verdict:
         """What is to become of a photo, by what is known of it."""
-        return judge(self.entries, self._entry_of(job, State.PLANNED), job, existing, self.retry_failed)
+        wanted = self._entry_of(job, State.PLANNED)
+        known = self.entries.get(wanted.destination)
+        if known is None or existing is Existing.OVERWRITE:
+            return Verdict()
+        there = os.path.lexists(job.destination)
+        unchanged = known.signature is not None and known.signature == wanted.signature
+        if not unchanged and known.source != wanted.source:
+            return Verdict()  # another photo of the same name: what is there is that one's
+        alike = unchanged and known.making == wanted.making
+        ours = there and signature_of(job.destination) == known.result
+        if known.state is State.FAILED and alike and (ours or not there) and not self.retry_failed:
+            again = f"{job.source}: {known.error} (so it was before; --retry-failed tries again)"
+            return Verdict(_outcome(job, Status.FAILED, again))
+        if existing is Existing.SKIP:
+            return Verdict()
+        if known.state is State.DONE and ours and alike:
+            return Verdict(_outcome(job, Status.SKIPPED))
+        return Verdict(replaces=ours or known.state is State.STARTED)
 
     def started(self, job: Job) -> None:
         """Enter that a photo is taken up."""
         before = self.entries.get(self._key(job))
         entry = self._entry_of(job, State.STARTED)
-        self._write([replace(entry, times=(before.times if before else 0) + 1)])
+        if before is not None:
+            entry = replace(entry, times=before.times, result=before.result)
+        self._write([replace(entry, times=entry.times + 1)])
 
     def finished(self, outcome: Outcome) -> None:
         """Enter what became of a photo that was taken up. What may pass, such as a full disk, leaves it to be done."""
@@ -173,7 +190,8 @@ class Ledger:
         if outcome.status is Status.DONE:
             state, result = State.DONE, signature_of(outcome.destination)
         else:
-            state, result = (State.FAILED if outcome.lasting else State.STARTED), None
+            # no longer STARTED: nothing was written, and what lies there, if anything, is the earlier result or not ours
+            state, result = (State.FAILED if outcome.lasting else State.PLANNED), before.result
         entry = replace(before, state=state, result=result, error=outcome.reason)
         self._write([replace(entry, elapsed_s=outcome.elapsed_s, finished_s=time.time())])
 
@@ -201,26 +219,6 @@ class Ledger:
         self.entries.update((entry.destination, entry) for entry in entries)
 
 
-def judge(entries: Mapping[Path, Entry], wanted: Entry, job: Job, existing: Existing, retry_failed: bool) -> Verdict:
-    """What is to become of a photo. wanted: as it would be entered now."""
-    known = entries.get(wanted.destination)
-    if known is None or existing is Existing.OVERWRITE:
-        return Verdict()
-    there = os.path.lexists(job.destination)
-    unchanged = known.signature is not None and known.signature == wanted.signature
-    if not unchanged and known.source != wanted.source:
-        return Verdict()  # another photo of the same name: what is there is that one's
-    alike = unchanged and known.making == wanted.making
-    if known.state is State.FAILED and alike and not there and not retry_failed:
-        again = f"{job.source}: {known.error} (so it was before; --retry-failed tries again)"
-        return Verdict(_outcome(job, Status.FAILED, again))
-    if existing is Existing.SKIP:
-        return Verdict()
-    if known.state is State.DONE and there and signature_of(job.destination) == known.result:
-        return Verdict(_outcome(job, Status.SKIPPED)) if alike else Verdict(replaces=True)
-    return Verdict(replaces=known.state is State.STARTED)
-
-
 def _outcome(job: Job, status: Status, error: str | None = None) -> Outcome:
     return Outcome(source=job.source, destination=job.destination, status=status, error=error)
 
@@ -234,31 +232,16 @@ def signature_of(path: Path) -> Signature | None:
     return status.st_size, status.st_mtime_ns
 
 
-def path_of(out: Path, shard: str = "") -> Path:
-    """Where the ledger of a folder lies. shard: such as 2/8."""
-    return out / (NAME if not shard else f".bokeh.{shard.replace('/', '-of-')}.sqlite3")
-
-
 def read(out: Path) -> list[Entry]:
-    """Everything that the ledgers of a folder know, by destination; nothing is written. Raises LedgerError if there is none.
-
-    Where several know a photo, the last word counts.
-    """
-    paths = sorted(path for path in out.glob(".bokeh*.sqlite3") if path.is_file()) if out.is_dir() else []
-    if not paths:
+    """Everything that the ledger of a folder knows, by destination; nothing is written. Raises LedgerError if there is none."""
+    path = out / NAME
+    if not path.is_file():
         raise LedgerError(f"{out}: no ledger there; nothing was rendered into this folder, or with --no-ledger")
-    found: dict[Path, Entry] = {}
-    for path in paths:
-        # not mode=ro: such a connection leaves SQLite's auxiliary files behind; where nothing may be written, the file is as
-        # it is at rest
-        access = "mode=rw" if os.access(path.parent, os.W_OK) else "immutable=1"
-        uri = f"{path.absolute().as_uri()}?{access}"
-        with _translated(path), closing(sqlite3.connect(uri, WAIT_S, uri=True)) as connection:
-            for entry in _entries(connection):
-                other = found.get(entry.destination)
-                if other is None or entry.finished_s >= other.finished_s:
-                    found[entry.destination] = entry
-    return [found[key] for key in sorted(found)]
+    # not mode=ro: such a connection leaves SQLite's auxiliary files behind; where nothing may be written, the file is as it
+    # is at rest
+    access = "mode=rw" if os.access(out, os.W_OK) else "immutable=1"
+    with _translated(path), closing(sqlite3.connect(f"{path.absolute().as_uri()}?{access}", WAIT_S, uri=True)) as connection:
+        return sorted(_entries(connection), key=lambda entry: entry.destination)
 
 
 def _row(entry: Entry) -> tuple[object, ...]:

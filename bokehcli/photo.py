@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+FLOAT_BITS = 32  # of a channel, by which photos of floats are known
+
 
 class Container(StrEnum):
     """A file format, whatever the file's name says."""

@@ -17,6 +17,7 @@ def run_photos(sources: Sequence[Path], out: Path, options: RunOptions, running:
     """Find the photos and do them; returns the exit status."""
     from bokehcli.batch import judge, open_batch
     from bokehcli.discover import discover
+    from bokehcli.model import find_model
     from bokehcli.progress import Reporter
     from bokehcli.summary import write_report
 
@@ -28,7 +29,9 @@ def run_photos(sources: Sequence[Path], out: Path, options: RunOptions, running:
         reporter.note(note)
     for error in found.unreadable:
         reporter.failed(error)
-    with _ledger(out, options, running, reporter.warn) as ledger:
+    # each worker opens the model by itself; but what is wrong with it shows here
+    model = find_model(options.infer.model).digest() if options.needs_maps else ""
+    with _ledger(out, options, running, model, reporter.warn) as ledger:
         if running.dry_run:
             for job in found.jobs:
                 settled = judge(job, options, ledger).outcome
@@ -51,13 +54,11 @@ def run_photos(sources: Sequence[Path], out: Path, options: RunOptions, running:
 
 
 def _ledger(
-    out: Path, options: RunOptions, running: Running, warn: Callable[[str], None]
+    out: Path, options: RunOptions, running: Running, model: str, warn: Callable[[str], None]
 ) -> AbstractContextManager["Ledger | None"]:
-    """The output folder's ledger, or nothing where none is wanted. Raises LedgerError, ModelError."""
+    """The output folder's ledger, or nothing where none is wanted. model: its hash. Raises LedgerError."""
     if not running.keep_ledger:
         return nullcontext()
     from bokehcli.ledger import Ledger, making_of
-    from bokehcli.model import find_model
 
-    model = find_model(options.infer.model).digest() if options.needs_maps else ""
     return Ledger(out, making_of(options, model), warn, retry_failed=running.retry_failed)

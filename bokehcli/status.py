@@ -5,14 +5,12 @@ from typing import Annotated
 
 import typer
 
-from bokehcli.arguments import ALL_DONE, FAILED, path_of
+from bokehcli.arguments import ALL_DONE, FAILED, path_of, report_file
 
 
 def status(
     out: Annotated[Path, typer.Argument(metavar="DIR", parser=path_of, help="A folder that photos were rendered into.")],
-    report: Annotated[
-        Path | None, typer.Option(metavar="FILE", parser=path_of, help="Write each photo that failed, and why, to this file.")
-    ] = None,
+    report: Annotated[Path | None, report_file()] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead.")] = False,
 ) -> None:
     """Sum up what was done: how many photos are done, failed and why, not yet done, or done and gone since.

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bokehcli.containers import tiff
-from bokehcli.containers.ifd import LONG, SHORT, Field
-from bokehcli.containers.reading import Malformed, byte_order
+from bokehcli.containers.ifd import LONG, Field, numbers
+from bokehcli.containers.reading import Malformed
 
 Image = NDArray[Any]
 
@@ -62,25 +62,20 @@ def is_grey_with_opacity(data: bytes) -> bool:
 def prepared(data: bytes) -> bytes:
     """The same samples as OpenCV can read them; `restored` makes of what it reads what they are. Raises Malformed."""
     kind, bits = tiff.number(data, tiff.SAMPLE_FORMAT, UNSIGNED), tiff.bits(data)
-    order = byte_order(big=data[:2] == b"MM")
-
-    def field(tag: int, *values: int, kind: int = SHORT) -> Field:
-        size = 2 if kind == SHORT else 4
-        return Field(tag, kind, len(values), b"".join(value.to_bytes(size, order) for value in values))
-
+    big = data[:2] == b"MM"
     fields: list[Field] = []
     if kind == FLOAT and bits == 16:
-        fields.append(field(tiff.SAMPLE_FORMAT, *(UNSIGNED,) * tiff.samples(data)))
+        fields.append(numbers(tiff.SAMPLE_FORMAT, *(UNSIGNED,) * tiff.samples(data), big=big))
     if is_grey_with_opacity(data):
         fields = [replace(each, count=1, value=each.value[:2]) for each in fields]
         widths = {tag: 2 * tiff.number(data, tag) for tag in _widths(data)}
         if max(widths.values()) > MOST_WIDE:
             raise Malformed("a width beyond all measure")
-        fields += [field(tag, width, kind=LONG) for tag, width in widths.items()]
-        fields += [field(tiff.BITS, bits), field(tiff.SAMPLES, 1), field(tiff.PHOTOMETRIC, BLACK_IS_0)]
-        fields.append(field(tiff.PREDICTOR, NO_PREDICTOR))
+        fields += [numbers(tag, width, big=big, kind=LONG) for tag, width in widths.items()]
+        single = {tiff.BITS: bits, tiff.SAMPLES: 1, tiff.PHOTOMETRIC: BLACK_IS_0, tiff.PREDICTOR: NO_PREDICTOR}
         if kind == FLOAT and bits == 32:
-            fields.append(field(tiff.SAMPLE_FORMAT, FLOAT))
+            single[tiff.SAMPLE_FORMAT] = FLOAT
+        fields += [numbers(tag, value, big=big) for tag, value in single.items()]
     return tiff.with_fields(data, tuple(fields), without=(tiff.EXTRA_SAMPLES,) if len(fields) > 1 else ()) if fields else data
 
 

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from bokehcli import __version__, batch, pipeline
+from bokehcli import __version__, batch, model, pipeline
 from bokehcli.batch import judge
 from bokehcli.cli import main
 from bokehcli.discover import Job
@@ -69,8 +70,7 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
         asked.append((card, options))
         return FakeNetwork()
 
-    for module in (batch, pipeline):
-        monkeypatch.setattr(module, "find_model", lambda path: path)
+    monkeypatch.setattr(pipeline, "find_model", lambda path: path)
     monkeypatch.setattr(pipeline, "open_network", open_network)
     return asked
 
@@ -127,6 +127,7 @@ def test_options_reach_the_stages_and_have_their_defaults_from_the_options(
 
     monkeypatch.setattr(batch, "open_batch", stop)
     line = ["run", str(folder), "-o", str(folder.parent / "out"), "--no-ledger"]
+    monkeypatch.setattr(model, "find_model", lambda path: SimpleNamespace(digest=lambda: ""))
     assert main(line) == 2
     assert given.pop() == RunOptions()
     options = "--f-number 2 --blades 7 --cat-eye 0.25 --highlights 0 --jobs 1 --threads 3 --device cpu --model m --focus 0.25,1"
@@ -241,7 +242,7 @@ def test_what_is_needed_and_absent_is_one_line_and_status_2(
     def fail(*_: object) -> None:
         raise kind("it is not here")
 
-    monkeypatch.setattr(batch, "find_model", fail)
+    monkeypatch.setattr(model, "find_model", fail)
     assert main(["run", str(folder), "-o", str(folder.parent / "out")]) == 2
     assert capfd.readouterr().err == "bokeh: it is not here\n"
 

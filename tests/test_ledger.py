@@ -119,6 +119,24 @@ def test_what_failed_for_good_is_left_and_what_may_pass_is_tried_again(job: Job)
     assert verdict(job, retry=True) == (None, False)
     assert verdict(job, making="other") == (None, False)
     enter(job, failed(job, lasting=False))
+    assert verdict(job) == (None, False)
+
+
+def test_what_somebody_put_there_meanwhile_is_never_replaced(job: Job) -> None:
+    """The write was refused because of it, and so it is the next time."""
+    enter(job, failed(job, lasting=False))
+    job.destination.parent.mkdir(parents=True)
+    job.destination.write_bytes(b"somebody's work")
+    assert verdict(job) == (Status.FAILED, False)
+    assert verdict(job, making="other") == (Status.FAILED, False)
+
+
+@pytest.mark.parametrize("lasting", [True, False])
+def test_an_earlier_result_stays_ours_when_doing_it_anew_fails(job: Job, lasting: bool) -> None:
+    enter(job, done(job))
+    enter(job, failed(job, lasting), making="other")
+    assert job.destination.read_bytes() == b"result"
+    assert verdict(job, making="other") == ((Status.FAILED, False) if lasting else (None, True))
     assert verdict(job) == (None, True)
 
 

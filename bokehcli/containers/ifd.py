@@ -67,6 +67,12 @@ class Field:
     below: tuple["Field", ...] = ()
 
 
+def numbers(tag: int, *values: int, big: bool, kind: int = SHORT) -> Field:
+    """A field of whole numbers, of type SHORT or LONG, in the byte order asked for."""
+    size = TYPES[kind][0]
+    return Field(tag, kind, len(values), b"".join(value.to_bytes(size, byte_order(big=big)) for value in values))
+
+
 def is_big(stream: bytes) -> bool:
     """Whether the stream is big-endian. Raises Malformed where it does not start as a classic TIFF does."""
     if stream[:4] not in (b"II*\0", b"MM\0*"):

@@ -16,6 +16,7 @@ from bokehcli.containers.ifd import (
     integers,
     is_big,
     lay_out,
+    numbers,
     read_directory,
     read_fields,
 )
@@ -167,16 +168,16 @@ def put(data: bytes, carried: Carried) -> tuple[bytes, tuple[str, ...]]:
 
 def with_opacity(data: bytes) -> bytes:
     """A grey picture of grey and opacity in turn, without a predictor, in strips, as one of both. Raises Malformed."""
-    order = byte_order(big=is_big(data))
-
-    def shorts(*values: int) -> bytes:
-        return b"".join(value.to_bytes(2, order) for value in values)
-
+    big = is_big(data)
     doubled = [tag for tag in (BITS, SAMPLE_FORMAT) if read_directory(data).find(tag)]
-    fields = [Field(tag, SHORT, 2, shorts(*(number(data, tag),) * 2)) for tag in doubled]
-    fields += [Field(SAMPLES, SHORT, 1, shorts(2)), Field(EXTRA_SAMPLES, SHORT, 1, shorts(UNASSOCIATED))]
-    fields.append(Field(WIDTH, LONG, 1, (number(data, WIDTH) // 2).to_bytes(4, order)))
-    return with_fields(data, tuple(fields))
+    fields = [numbers(tag, *(number(data, tag),) * 2, big=big) for tag in doubled]
+    fields += [numbers(SAMPLES, 2, big=big), numbers(WIDTH, number(data, WIDTH) // 2, big=big, kind=LONG)]
+    return with_straight_opacity(with_fields(data, tuple(fields)))
+
+
+def with_straight_opacity(data: bytes) -> bytes:
+    """The file with its last channel declared as opacity that is not multiplied in. Raises Malformed."""
+    return with_fields(data, (numbers(EXTRA_SAMPLES, UNASSOCIATED, big=is_big(data)),))
 
 
 def has_tag(stream: bytes, tag: int) -> bool:
