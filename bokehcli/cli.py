@@ -68,14 +68,26 @@ def bokeh(
 
 @app.command()
 def run(
-    sources: Annotated[
-        list[Path],
-        typer.Argument(metavar="SRC...", parser=path_of, help="Photos, and folders to search for photos."),
-    ],
     out: Annotated[
         Path,
         typer.Option("--out", "-o", metavar="DIR", parser=path_of, help="Folder for the results; made when absent."),
     ],
+    sources: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="SRC", parser=path_of, help="Photos, and folders to search for photos."),
+    ] = None,
+    files_from: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            parser=path_of,
+            help="Also take the photos and folders that are listed here, one a line; - is stdin.",
+            rich_help_panel="Input",
+        ),
+    ] = None,
+    null: Annotated[
+        bool, switch("--null -0", "End names in the list, and paths on stdout, with NUL instead.", "Input")
+    ] = False,
     container: Annotated[
         Container | None,
         typer.Option(
@@ -260,9 +272,16 @@ def run(
         strict=strict,
     )
     running = Running(
-        dry_run=dry_run, quiet=quiet, verbose=verbose, retry_failed=retry_failed, keep_ledger=not no_ledger, report=report
+        dry_run=dry_run,
+        quiet=quiet,
+        verbose=verbose,
+        retry_failed=retry_failed,
+        keep_ledger=not no_ledger,
+        report=report,
+        files_from=files_from,
+        null=null,
     )
-    raise typer.Exit(run_photos(sources, out, options, running))
+    raise typer.Exit(run_photos(sources or [], out, options, running))
 
 
 app.command()(status)

@@ -58,12 +58,16 @@ class Discovery:
     unreadable: tuple[ReadError, ...] = ()
 
 
-def discover(sources: Sequence[Path], out: Path, options: RunOptions) -> Discovery:
+def discover(sources: Sequence[Path], out: Path, options: RunOptions, listed: Sequence[Path] = ()) -> Discovery:
     """Find the photos and give each a destination of its own under out.
 
     A file SRC lands at out/name; the contents of a folder SRC are mirrored under out. A photo that is given twice is
     done once. Where a new suffix makes two destinations one (a.jpg and a.png with --format jpeg), the converted photo
     keeps its old suffix (a.png.jpg); maps that would share a name do likewise (a.png.alpha.png).
+
+    listed: photos and folders that a list names. Each keeps its whole path under out: that from the working folder when it
+    is inside, else that from the root. One that cannot be read is among the unreadable ones, and what lies in the output
+    folder is left out with a note, so that a list of everything may be given.
 
     Raises UsageError when a source is absent, when a result would replace one of the sources, and when two sources
     still share a destination.
@@ -74,6 +78,8 @@ def discover(sources: Sequence[Path], out: Path, options: RunOptions) -> Discove
     search = _Search(out)
     for source in sources:
         search.add(source)
+    for source in listed:
+        search.add_listed(source)
     photos = list(search.photos.values())
     jobs = _name_maps(_name_photos(photos, out, options.encode.container), save_maps=options.save_maps)
     _refuse_clashes(jobs, out)
@@ -102,6 +108,22 @@ class _Search:
             raise UsageError(f"{source}: the output folder must be another folder than the input")
         for path in self._walk(source):
             self._take(path, path.relative_to(source))
+
+    def add_listed(self, source: Path) -> None:
+        """Take one name of a list, file or folder."""
+        relative = _mirrored(source)
+        try:
+            is_folder = stat.S_ISDIR(source.stat().st_mode)
+        except (OSError, ValueError) as error:
+            self.unreadable.append(ReadError(str(source), getattr(error, "strerror", None) or str(error)))
+            return
+        if _is_within(source, self.out):
+            self.notes.append(f"{source}: left out, it is in the output folder")
+        elif is_folder:
+            for path in self._walk(source):
+                self._take(path, relative / path.relative_to(source))
+        else:
+            self._take(source, relative)
 
     def _take(self, source: Path, relative: Path) -> None:
         self.photos.setdefault(_place(source), (source, relative))
@@ -199,6 +221,22 @@ def _told_apart(one: Path, other: Path, out: Path) -> bool:
     while not out.exists() and out != out.parent:
         out = out.parent
     return _place(one.parent) == _place(other.parent) and one.stat().st_dev == out.stat().st_dev
+
+
+def _mirrored(path: Path) -> Path:
+    """Where a listed path goes under the output folder."""
+    whole = Path(os.path.abspath(path))
+    try:
+        return whole.relative_to(Path.cwd())
+    except ValueError:
+        drive = whole.drive.strip(":\\/").replace("\\", "/").replace("?", "_").replace(":", "_")
+        return Path(drive, *whole.parts[1:])
+
+
+def _is_within(path: Path, folder: Path) -> bool:
+    """Whether path is folder, or lies anywhere in it."""
+    place, whole = Path(_place(Path(os.path.abspath(path)))), Path(os.path.realpath(folder))
+    return place == whole or whole in place.parents
 
 
 def _place(path: Path) -> str:

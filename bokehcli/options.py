@@ -161,7 +161,8 @@ class Running:
     """How a run goes on and what it tells, none of which changes a result.
 
     retry_failed: try again what failed before and would fail again. keep_ledger: record in the output folder what was done,
-    and go by it. report: file for the photos that failed.
+    and go by it. report: file for the photos that failed. files_from: a list of further photos and folders, `-` for stdin.
+    null: the names there, and the paths on stdout, end with NUL instead of a line's end.
     """
 
     dry_run: bool = False
@@ -170,3 +171,5 @@ class Running:
     retry_failed: bool = False
     keep_ledger: bool = True
     report: Path | None = None
+    files_from: Path | None = None
+    null: bool = False

@@ -14,20 +14,21 @@ from rich.table import Column
 from rich.text import Text
 
 from bokehcli.discover import Job
-from bokehcli.errors import BokehError, WriteError
+from bokehcli.errors import BokehError, PhotoError, WriteError
 from bokehcli.outcome import Outcome, Status
 from bokehcli.printable import printable
 
 
-def write_record(record: bytes) -> bool:
-    """Write one line on stdout and flush it. False, with no further output to come, when nobody reads it any more.
+def write_record(record: bytes, end: bytes = b"\n") -> bool:
+    """Write one record on stdout, by default a line, and flush it.
 
+    False, with no further output to come, when nobody reads it any more.
     Raises WriteError for any other failure, such as a full disk.
     """
     if sys.stdout is None:
         return False
     try:
-        sys.stdout.buffer.write(record + b"\n")
+        sys.stdout.buffer.write(record + end)
         sys.stdout.buffer.flush()
     except OSError as error:
         _silence(sys.stdout)
@@ -41,13 +42,14 @@ class Reporter:
     """Shows a batch as it goes, and counts; use as a context manager around it.
 
     On a terminal, a bar; else a line a photo. quiet leaves the failures only. verbose adds notes, sizes, the paths of
-    maps, and the traceback of what was not foreseen.
+    maps, and the traceback of what was not foreseen. null ends each record on stdout with NUL.
     """
 
-    def __init__(self, total: int, *, quiet: bool = False, verbose: bool = False) -> None:
+    def __init__(self, total: int, *, quiet: bool = False, verbose: bool = False, null: bool = False) -> None:
         self.total = total
         self.quiet = quiet
         self.verbose = verbose
+        self._record_end = b"\0" if null else b"\n"
         self.counts: Counter[Status] = Counter()
         self.failures: list[tuple[Path, str]] = []
         self._megapixels = 0.0
@@ -119,6 +121,8 @@ class Reporter:
     def failed(self, error: BokehError) -> None:
         """Tell of something that failed beside the photos."""
         self._other_trouble = True
+        if isinstance(error, PhotoError):
+            self.failures.append((Path(error.name), error.reason))
         self._say(f"bokeh: {error}")
 
     def warn(self, text: str) -> None:
@@ -158,7 +162,7 @@ class Reporter:
         if not self._records:
             return
         try:
-            self._records = write_record(record)
+            self._records = write_record(record, self._record_end)
         except WriteError as error:
             self._records = False
             self.failed(error)

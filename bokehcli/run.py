@@ -17,14 +17,19 @@ def run_photos(sources: Sequence[Path], out: Path, options: RunOptions, running:
     """Find the photos and do them; returns the exit status."""
     from bokehcli.batch import judge, open_batch
     from bokehcli.discover import discover
+    from bokehcli.listing import read_list
     from bokehcli.model import find_model
     from bokehcli.progress import Reporter
     from bokehcli.summary import write_report
 
-    found = discover(sources, out, options)
+    if not sources and running.files_from is None:
+        raise UsageError("give photos or folders, or a list of them with --files-from")
+    listed = () if running.files_from is None else read_list(running.files_from, null=running.null)
+    found = discover(sources, out, options, listed)
     if not found.jobs and not found.unreadable:
-        raise UsageError(f"no photos found in {', '.join(map(str, sources))}")
-    reporter = Reporter(len(found.jobs), quiet=running.quiet, verbose=running.verbose)
+        searched = [*sources, *([Path(f"the list {running.files_from}")] if running.files_from is not None else [])]
+        raise UsageError(f"no photos found in {', '.join(map(str, searched))}")
+    reporter = Reporter(len(found.jobs), quiet=running.quiet, verbose=running.verbose, null=running.null)
     for note in found.notes:
         reporter.note(note)
     for error in found.unreadable:

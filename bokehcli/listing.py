@@ -1,0 +1,32 @@
+"""Lists of photos, as find and its like print them (--files-from)."""
+
+import os
+import sys
+from pathlib import Path
+
+from bokehcli.errors import UsageError
+
+STDIN = Path("-")
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"  # some editors begin UTF-8 with it
+
+
+def read_list(file: Path, *, null: bool = False) -> list[Path]:
+    """The paths that a file names, in its order; file `-` is stdin.
+
+    null: each ends with a NUL byte, as find -print0 writes them, and is taken as it is. Otherwise each is a line, which may
+    end as on Windows. What is empty names nothing.
+
+    Raises UsageError when the file cannot be read, and when lines hold NUL bytes.
+    """
+    name = "stdin" if file == STDIN else str(file)
+    try:
+        listed = sys.stdin.buffer.read() if file == STDIN else file.read_bytes()
+    except (OSError, AttributeError) as error:  # without a stdin, sys.stdin is None
+        raise UsageError(f"{name}: {getattr(error, 'strerror', None) or 'cannot be read'}") from error
+    if null:
+        entries = listed.split(b"\0")
+    elif b"\0" in listed:
+        raise UsageError(f"{name}: the list has NUL bytes; give --null if they end its names")
+    else:
+        entries = [line.removesuffix(b"\r") for line in listed.removeprefix(_BYTE_ORDER_MARK).split(b"\n")]
+    return [Path(os.fsdecode(entry)) for entry in entries if entry]
