@@ -40,6 +40,20 @@ def report_file(panel: str | None = None) -> Any:
     return typer.Option("--report", metavar="FILE", parser=path_of, help=help_text, rich_help_panel=panel)
 
 
+def pattern_of(text: str) -> str:
+    """A pattern; nothing at all, as an unset shell variable gives, would match no photo."""
+    if not text.strip("/"):
+        raise typer.BadParameter("the pattern is empty")
+    return text
+
+
+def patterns(name: str, help_text: str) -> Any:
+    """An option that takes a pattern and may be given more than once."""
+    return typer.Option(
+        name, metavar="GLOB", parser=pattern_of, help=f"{help_text} May be repeated.", rich_help_panel="Input"
+    )
+
+
 def switch(names: str, help_text: str, panel: str) -> Any:
     """An option without a value. names: one, or two with a space between them, as typed; there is no --no- form."""
     return typer.Option(*names.split(), help=help_text, rich_help_panel=panel)

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from bokehcli import __version__
-from bokehcli.arguments import ALL_DONE, INTERRUPTED, MISUSE, container_of, path_of, point_of, report_file, switch
+from bokehcli.arguments import ALL_DONE, INTERRUPTED, MISUSE, container_of, path_of, patterns, point_of, report_file, switch
 from bokehcli.errors import BokehError, UsageError
 from bokehcli.options import (
     FASTEST_F_NUMBER,
@@ -25,6 +25,7 @@ from bokehcli.options import (
 )
 from bokehcli.photo import Container
 from bokehcli.run import run_photos
+from bokehcli.selection import Selection
 from bokehcli.status import status
 from bokehcli.train import PassThrough, train
 
@@ -88,6 +89,8 @@ def run(
     null: Annotated[
         bool, switch("--null -0", "End names in the list, and paths on stdout, with NUL instead.", "Input")
     ] = False,
+    include: Annotated[list[str] | None, patterns("--include", "Only photos that match, or whose folder does.")] = None,
+    exclude: Annotated[list[str] | None, patterns("--exclude", "No photos that match, or whose folder does.")] = None,
     container: Annotated[
         Container | None,
         typer.Option(
@@ -280,6 +283,7 @@ def run(
         report=report,
         files_from=files_from,
         null=null,
+        selection=Selection(include=tuple(include or ()), exclude=tuple(exclude or ())),
     )
     raise typer.Exit(run_photos(sources or [], out, options, running))
 

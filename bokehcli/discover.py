@@ -12,6 +12,7 @@ from pathlib import Path
 from bokehcli.errors import ReadError, UsageError
 from bokehcli.options import RunOptions
 from bokehcli.photo import Container
+from bokehcli.selection import EVERYTHING, Selection
 
 # What a folder is searched for. A file that is named outright is taken whatever its suffix: the bytes decide.
 CONTAINER_OF_SUFFIX = {
@@ -58,7 +59,13 @@ class Discovery:
     unreadable: tuple[ReadError, ...] = ()
 
 
-def discover(sources: Sequence[Path], out: Path, options: RunOptions, listed: Sequence[Path] = ()) -> Discovery:
+def discover(
+    sources: Sequence[Path],
+    out: Path,
+    options: RunOptions,
+    listed: Sequence[Path] = (),
+    selection: Selection = EVERYTHING,
+) -> Discovery:
     """Find the photos and give each a destination of its own under out.
 
     A file SRC lands at out/name; the contents of a folder SRC are mirrored under out. A photo that is given twice is
@@ -67,7 +74,8 @@ def discover(sources: Sequence[Path], out: Path, options: RunOptions, listed: Se
 
     listed: photos and folders that a list names. Each keeps its whole path under out: that from the working folder when it
     is inside, else that from the root. One that cannot be read is among the unreadable ones, and what lies in the output
-    folder is left out with a note, so that a list of everything may be given.
+    folder is left out with a note, so that a list of everything may be given. selection: what is wanted of all this, by the
+    path under out that a photo would have without a change of suffix.
 
     Raises UsageError when a source is absent, when a result would replace one of the sources, and when two sources
     still share a destination.
@@ -75,7 +83,7 @@ def discover(sources: Sequence[Path], out: Path, options: RunOptions, listed: Se
     if out.exists() and not out.is_dir():
         raise UsageError(f"{out}: the output must be a folder, and this is a file")
     _without_links.cache_clear()  # the file system may have changed since the last call
-    search = _Search(out)
+    search = _Search(out, selection)
     for source in sources:
         search.add(source)
     for source in listed:
@@ -91,6 +99,7 @@ class _Search:
     """The photos found so far: (source, path relative to the output folder) by place, in order of discovery."""
 
     out: Path
+    selection: Selection
     photos: dict[str, tuple[Path, Path]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     unreadable: list[ReadError] = field(default_factory=list)
@@ -126,7 +135,8 @@ class _Search:
             self._take(source, relative)
 
     def _take(self, source: Path, relative: Path) -> None:
-        self.photos.setdefault(_place(source), (source, relative))
+        if self.selection.wants(relative):
+            self.photos.setdefault(_place(source), (source, relative))
 
     def _walk(self, folder: Path) -> Iterator[Path]:
         """Photos under folder, by name, each folder's files before its subfolders. Hidden names are left out."""

@@ -25,7 +25,7 @@ def run_photos(sources: Sequence[Path], out: Path, options: RunOptions, running:
     if not sources and running.files_from is None:
         raise UsageError("give photos or folders, or a list of them with --files-from")
     listed = () if running.files_from is None else read_list(running.files_from, null=running.null)
-    found = discover(sources, out, options, listed)
+    found = discover(sources, out, options, listed, running.selection)
     if not found.jobs and not found.unreadable:
         searched = [*sources, *([Path(f"the list {running.files_from}")] if running.files_from is not None else [])]
         raise UsageError(f"no photos found in {', '.join(map(str, searched))}")

@@ -16,7 +16,7 @@ RANKS = {
     1: [
         *("photo", "options", "outcome", "resources", "model", "containers", "privacy", "xmp"),
         *("opencv", "pixels", "optics", "light", "tiling", "tone", "pyramid", "subject"),
-        *("cmyk", "heic", "tiff_samples", "printable", "listing"),
+        *("cmyk", "heic", "tiff_samples", "printable", "listing", "selection"),
     ],
     2: ["discover", "decode", "infer", "lens", "encode", "metadata", "storage"],
     3: ["pipeline"],
