@@ -27,7 +27,7 @@ def run_photos(sources: Sequence[Path], out: Path, options: RunOptions, running:
     listed = () if running.files_from is None else read_list(running.files_from, null=running.null)
     found = discover(sources, out, options, listed, running.selection)
     if not found.jobs and not found.unreadable:
-        searched = [*sources, *([Path(f"the list {running.files_from}")] if running.files_from is not None else [])]
+        searched = [*sources, *([] if running.files_from is None else [running.files_from])]
         raise UsageError(f"no photos found in {', '.join(map(str, searched))}")
     reporter = Reporter(len(found.jobs), quiet=running.quiet, verbose=running.verbose, null=running.null)
     for note in found.notes:
