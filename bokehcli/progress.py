@@ -1,5 +1,6 @@
-"""What became of each photo: the written paths on stdout, everything for people on stderr."""
+"""What became of each photo: the written paths, or a JSON object each, on stdout; everything for people on stderr."""
 
+import json
 import os
 import sys
 import time
@@ -42,14 +43,18 @@ class Reporter:
     """Shows a batch as it goes, and counts; use as a context manager around it.
 
     On a terminal, a bar; else a line a photo. quiet leaves the failures only. verbose adds notes, sizes, the paths of
-    maps, and the traceback of what was not foreseen. null ends each record on stdout with NUL.
+    maps, and the traceback of what was not foreseen. null ends each path on stdout with NUL. as_json has a JSON object there
+    instead, a line for each photo, also for those that were not done.
     """
 
-    def __init__(self, total: int, *, quiet: bool = False, verbose: bool = False, null: bool = False) -> None:
+    def __init__(
+        self, total: int, *, quiet: bool = False, verbose: bool = False, null: bool = False, as_json: bool = False
+    ) -> None:
         self.total = total
         self.quiet = quiet
         self.verbose = verbose
-        self._record_end = b"\0" if null else b"\n"
+        self.as_json = as_json
+        self._record_end = b"\0" if null and not as_json else b"\n"
         self.counts: Counter[Status] = Counter()
         self.failures: list[tuple[Path, str]] = []
         self._megapixels = 0.0
@@ -93,7 +98,7 @@ class Reporter:
             self._bar.advance(self._task)
         if not self.quiet:
             for warning in outcome.warnings:
-                self._say(f"bokeh: warning: {_with_name(outcome.source, warning)}")
+                self._say(f"bokeh: warning: {with_name(outcome.source, warning)}")
         if outcome.status is Status.FAILED:
             self.failures.append((outcome.source, outcome.reason or ""))
             self._say(f"bokeh: {outcome.error}")
@@ -102,11 +107,10 @@ class Reporter:
                     self._say("    " + line)
         elif not self.quiet and (self._bar is None or self.verbose):
             self._say(self._line(outcome))
-        if outcome.status is Status.DONE and outcome.destination is not None:
-            if self._bar is not None and sys.stdout is not None and sys.stdout.isatty():
-                self._say(str(outcome.destination))  # the bar's own terminal: to write past the bar would tear it
-            else:
-                self._record(os.fsencode(outcome.destination))
+        if self.as_json:
+            self._record(as_json(outcome))
+        elif outcome.status is Status.DONE and outcome.destination is not None:
+            self._record(os.fsencode(outcome.destination))
 
     def stopping(self, in_hand: int) -> None:
         """Say that an interrupt was heard, and what is waited for."""
@@ -116,14 +120,20 @@ class Reporter:
 
     def planned(self, job: Job) -> None:
         """Put on stdout what would be written where."""
-        self._record(os.fsencode(job.source) + b" -> " + os.fsencode(job.destination))
+        if self.as_json:
+            self._record(as_json(job))
+        else:
+            self._record(os.fsencode(job.source) + b" -> " + os.fsencode(job.destination))
 
     def failed(self, error: BokehError) -> None:
         """Tell of something that failed beside the photos."""
         self._other_trouble = True
-        if isinstance(error, PhotoError):
-            self.failures.append((Path(error.name), error.reason))
         self._say(f"bokeh: {error}")
+        if isinstance(error, PhotoError) and not isinstance(error, WriteError):
+            source = Path(error.name)
+            self.failures.append((source, error.reason))
+            if self.as_json:
+                self._record(as_json(Outcome(source=source, destination=None, status=Status.FAILED, error=str(error))))
 
     def warn(self, text: str) -> None:
         """Tell of something that costs no photo."""
@@ -161,6 +171,9 @@ class Reporter:
     def _record(self, record: bytes) -> None:
         if not self._records:
             return
+        if self._bar is not None and sys.stdout is not None and sys.stdout.isatty():
+            self._say(os.fsdecode(record))  # the bar's own terminal: to write past the bar would tear it
+            return
         try:
             self._records = write_record(record, self._record_end)
         except WriteError as error:
@@ -169,6 +182,24 @@ class Reporter:
 
     def _say(self, text: str) -> None:
         say(text, self._bar.console if self._bar is not None else None)
+
+
+def as_json(photo: Outcome | Job) -> bytes:
+    """One photo as a JSON object; a Job is one that would be done. Names that are not UTF-8 have their odd bytes as lone
+    surrogates, as Python's os.fsencode takes them."""
+    outcome = photo if isinstance(photo, Outcome) else None
+    return json.dumps(
+        {
+            "source": str(photo.source),
+            "destination": None if photo.destination is None else str(photo.destination),
+            "status": "planned" if outcome is None else outcome.status,
+            "seconds": None if outcome is None else round(outcome.elapsed_s, 3),
+            "megapixels": None if outcome is None else round(outcome.megapixels, 3),
+            "subject": None if outcome is None else outcome.subject,
+            "warnings": [] if outcome is None else outcome.warnings,
+            "error": None if outcome is None else outcome.reason,
+        }
+    ).encode()
 
 
 def say(text: str, console: Console | None = None) -> None:
@@ -220,5 +251,6 @@ def _rate(photos_per_s: float) -> str:
     return f"{photos_per_s:.1f} photos/s" if photos_per_s >= 1 else f"{1 / photos_per_s:.1f} s/photo"
 
 
-def _with_name(source: Path, warning: str) -> str:
+def with_name(source: Path, warning: str) -> str:
+    """A warning that begins with its photo's name."""
     return warning if warning.startswith(str(source)) else f"{source}: {warning}"

@@ -1,6 +1,7 @@
 """Records on stdout, everything for people on stderr, and no name that can break a line."""
 
 import errno
+import json
 import os
 import subprocess
 import sys
@@ -176,3 +177,41 @@ def test_on_a_terminal_a_bar_shows_and_failures_stay_whole_above_it() -> None:
     assert out.count(b".jpg\n") == 9
     assert b"10/10" in shown
     assert b"bokeh: [red]3\\n.jpg: damaged" in shown
+
+
+def test_json_tells_of_every_photo_on_a_line(capfd: pytest.CaptureFixture[str]) -> None:
+    with Reporter(3, quiet=True, null=True, as_json=True) as reporter:
+        for outcome in (DONE, SKIPPED, FAILED):
+            reporter.finished(outcome)
+        reporter.failed(ReadError("in/\udcff\n", "absent"))
+        reporter.planned(Job(source=Path("in/d.jpg"), destination=Path("out/d.jpg")))
+    lines = capfd.readouterr().out.splitlines()
+    assert json.loads(lines[0]) == {
+        "source": "in/a.jpg",
+        "destination": "out/a.jpg",
+        "status": "done",
+        "seconds": 0.41,
+        "megapixels": 12.0,
+        "subject": None,
+        "warnings": ["EXIF is damaged"],
+        "error": None,
+    }
+    rest = [json.loads(line) for line in lines[1:]]
+    assert [(told["source"], told["status"], told["error"]) for told in rest] == [
+        ("in/b.jpg", "skipped", None),
+        ("in/c.jpg", "failed", "damaged"),
+        ("in/\udcff\n", "failed", "absent"),
+        ("in/d.jpg", "planned", None),
+    ]
+    assert all(told.keys() == json.loads(lines[0]).keys() for told in rest)
+
+
+def test_json_that_nobody_can_write_is_told_once() -> None:
+    """A full disk fails the run, and does not call for a record of its own."""
+    if not Path("/dev/full").exists():
+        pytest.skip("Linux has it")
+    script = SCRIPT.replace("Reporter(10)", "Reporter(10, as_json=True, quiet=True)")
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run([sys.executable, "-c", script], stdout=full, stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 1
+    assert done.stderr.count("No space left") == 1
