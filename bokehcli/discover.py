@@ -13,6 +13,7 @@ from bokehcli.errors import ReadError, UsageError
 from bokehcli.options import RunOptions
 from bokehcli.photo import Container
 from bokehcli.selection import EVERYTHING, Selection
+from bokehcli.shard import WHOLE, Shard
 
 # What a folder is searched for. A file that is named outright is taken whatever its suffix: the bytes decide.
 CONTAINER_OF_SUFFIX = {
@@ -35,7 +36,8 @@ CONTAINER_OF_SUFFIX = {
 class Job:
     """One photo to do. alpha, defocus: where its maps go, None when they are not asked for.
 
-    replaces: what is at its targets is an earlier result of the same photo.
+    replaces: what is at its targets is an earlier result of the same photo. photo: its bytes, where they do not come from the
+    file source; then its result goes back in the outcome, and no file is written.
     """
 
     source: Path
@@ -43,6 +45,7 @@ class Job:
     alpha: Path | None = None
     defocus: Path | None = None
     replaces: bool = False
+    photo: bytes | None = field(default=None, repr=False)
 
     @property
     def targets(self) -> tuple[Path, ...]:
@@ -52,9 +55,11 @@ class Job:
 
 @dataclass(frozen=True, kw_only=True)
 class Discovery:
-    """What the arguments came to. notes: what was left out and why. unreadable: folders that could not be listed."""
+    """What the arguments came to. photos: how many were found; jobs: those of this shard. notes: what was left out and why.
+    unreadable: folders that could not be listed."""
 
     jobs: tuple[Job, ...]
+    photos: int
     notes: tuple[str, ...] = ()
     unreadable: tuple[ReadError, ...] = ()
 
@@ -65,6 +70,7 @@ def discover(
     options: RunOptions,
     listed: Sequence[Path] = (),
     selection: Selection = EVERYTHING,
+    shard: Shard = WHOLE,
 ) -> Discovery:
     """Find the photos and give each a destination of its own under out.
 
@@ -75,7 +81,8 @@ def discover(
     listed: photos and folders that a list names. Each keeps its whole path under out: that from the working folder when it
     is inside, else that from the root. One that cannot be read is among the unreadable ones, and what lies in the output
     folder is left out with a note, so that a list of everything may be given. selection: what is wanted of all this, by the
-    path under out that a photo would have without a change of suffix.
+    path under out that a photo would have without a change of suffix. shard: the part of the jobs that is wanted, by the paths
+    of their results under out.
 
     Raises UsageError when a source is absent, when a result would replace one of the sources, and when two sources
     still share a destination.
@@ -91,7 +98,10 @@ def discover(
     photos = list(search.photos.values())
     jobs = _name_maps(_name_photos(photos, out, options.encode.container), save_maps=options.save_maps)
     _refuse_clashes(jobs, out)
-    return Discovery(jobs=tuple(jobs), notes=tuple(search.notes), unreadable=tuple(search.unreadable))
+    ours = tuple(job for job in jobs if shard.has(job.destination.relative_to(out)))
+    return Discovery(
+        jobs=ours, photos=len(jobs), notes=tuple(search.notes), unreadable=tuple(search.unreadable)
+    )
 
 
 @dataclass

@@ -1,6 +1,6 @@
 """What an output folder knows of its photos: which were done, from what and how, which failed and why.
 
-A SQLite file in the folder. Only the process that hands out the work writes it, before a photo is taken up and after it is
+Only the process that hands out the work writes the ledger, a file in the folder: before a photo is taken up and after it is
 done, so that a run which is killed at any moment can be gone on with: what was in hand then is done again, nothing else is.
 Results are written whole or not at all; a result whose photo was taken up is this program's own, and may be replaced.
 """
@@ -10,68 +10,17 @@ import json
 import os
 import sqlite3
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
-from enum import StrEnum
 from pathlib import Path
 from types import TracebackType
 
 from bokehcli.discover import Job
+from bokehcli.entries import Entry, State, files_of, name_of, newest, open_file, put, read_file, signature_of, translated
 from bokehcli.errors import LedgerError
 from bokehcli.options import Existing, RunOptions
 from bokehcli.outcome import Outcome, Status
-
-NAME = ".bokeh.sqlite3"
-FORMAT = 1
-WAIT_S = 30.0  # for another process that is writing
-TABLE = """
-CREATE TABLE IF NOT EXISTS photos (
-    destination BLOB PRIMARY KEY,
-    source BLOB NOT NULL,
-    size INTEGER,
-    mtime_ns INTEGER,
-    making TEXT NOT NULL,
-    state TEXT NOT NULL,
-    result_size INTEGER,
-    result_mtime_ns INTEGER,
-    error TEXT,
-    elapsed_s REAL,
-    finished_s REAL,
-    times INTEGER NOT NULL DEFAULT 0
-) WITHOUT ROWID
-"""
-PUT = "REPLACE INTO photos VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-
-
-class State(StrEnum):
-    """How far a photo has come. STARTED is what stays when the run is killed meanwhile; then a result may be there."""
-
-    PLANNED = "planned"
-    STARTED = "started"
-    DONE = "done"
-    FAILED = "failed"
-
-
-Signature = tuple[int, int]  # of a file: size in bytes, time of its last change in ns
-
-
-@dataclass(frozen=True, kw_only=True)
-class Entry:
-    """One photo. destination: below the output folder. signature: of the photo. making: see `making_of`. result: the last
-    one, as it was written. times: it was taken up.
-    """
-
-    destination: Path
-    source: Path
-    signature: Signature | None
-    making: str
-    state: State
-    result: Signature | None = None
-    error: str | None = None
-    elapsed_s: float = 0.0
-    finished_s: float = 0.0
-    times: int = 0
+from bokehcli.shard import WHOLE, Shard
 
 
 @dataclass(frozen=True)
@@ -101,20 +50,27 @@ def making_of(options: RunOptions, model: str) -> str:
 class Ledger:
     """The ledger of one output folder; use as a context manager. Raises LedgerError where there is one that cannot be read.
 
+    Each shard writes one of its own, and goes by them all; of one of the others that cannot be read, `warn` is told.
+
     When it cannot be written, as in a folder that may not be changed or on a full disk, `warn` is told so once, and photos are
     done without. It is written from the first photo that is to be done on; till then a folder without one stays so. making: see
     `making_of`. retry_failed: what failed is tried again.
     """
 
-    def __init__(self, out: Path, making: str, warn: Callable[[str], None], retry_failed: bool = False) -> None:
+    def __init__(
+        self, out: Path, making: str, warn: Callable[[str], None], retry_failed: bool = False, shard: Shard = WHOLE
+    ) -> None:
         self.out = out
         self.making = making
         self.retry_failed = retry_failed
-        self.path = out / NAME
+        self.path = out / name_of(shard)
         self.entries: dict[Path, Entry] = {}
         self._warn = warn
         self._usable = True
         self._connection: sqlite3.Connection | None = None
+        for file in files_of(out):
+            if file != self.path:
+                self._read(file)
         if self.path.exists():
             self._open()
 
@@ -126,26 +82,16 @@ class Ledger:
             self._connection.close()
 
     def _open(self) -> sqlite3.Connection:
-        if self._connection is not None:
-            return self._connection
-        with _translated(self.path):
-            self.out.mkdir(parents=True, exist_ok=True)
-            connection = sqlite3.connect(self.path, timeout=WAIT_S, isolation_level=None)
+        if self._connection is None:
+            self._connection, entries = open_file(self.path)
+            self.entries = newest([*self.entries.values(), *entries])
+        return self._connection
+
+    def _read(self, file: Path) -> None:
         try:
-            with _translated(self.path):
-                connection.execute("PRAGMA journal_mode = WAL")  # where a file system cannot, it stays as it was
-                connection.execute("PRAGMA synchronous = NORMAL")  # safe when a process dies, whole after a power cut
-                (version,) = connection.execute("PRAGMA user_version").fetchone()
-                if version not in (0, FORMAT):
-                    raise LedgerError(f"{self.path}: written by another version of this program")
-                connection.execute(TABLE)
-                connection.execute(f"PRAGMA user_version = {FORMAT}")
-                self.entries = {entry.destination: entry for entry in _entries(connection)}
-        except BaseException:
-            connection.close()
-            raise
-        self._connection = connection
-        return connection
+            self.entries = newest([*self.entries.values(), *read_file(file)])
+        except LedgerError as error:
+            self._warn(f"{error}: what it knows is not taken into account")
 
     def plan(self, jobs: Iterable[Job]) -> None:
         """Enter the photos that are not yet known, so that what is missing can be told."""
@@ -193,7 +139,7 @@ class Ledger:
             # no longer STARTED: nothing was written, and what lies there, if anything, is the earlier result or not ours
             state, result = (State.FAILED if outcome.lasting else State.PLANNED), before.result
         entry = replace(before, state=state, result=result, error=outcome.reason)
-        self._write([replace(entry, elapsed_s=outcome.elapsed_s, finished_s=time.time())])
+        self._write([replace(entry, elapsed_s=outcome.elapsed_s, changed_s=time.time())])
 
     def _key(self, job: Job | Outcome) -> Path:
         assert job.destination is not None
@@ -202,17 +148,21 @@ class Ledger:
     def _entry_of(self, job: Job, state: State) -> Entry:
         source = Path(os.path.abspath(job.source))
         signature = signature_of(job.source)
-        return Entry(destination=self._key(job), source=source, signature=signature, making=self.making, state=state)
+        return Entry(
+            destination=self._key(job),
+            source=source,
+            signature=signature,
+            making=self.making,
+            state=state,
+            changed_s=time.time(),
+        )
 
     def _write(self, entries: Sequence[Entry]) -> None:
         """Enter all or none; when that cannot be, the rest of the run goes without."""
         if self._usable and entries:
             try:
-                with _translated(self.path):
-                    connection = self._open()
-                    connection.execute("BEGIN IMMEDIATE")
-                    connection.executemany(PUT, map(_row, entries))
-                    connection.execute("COMMIT")
+                with translated(self.path):
+                    put(self._open(), entries)
             except LedgerError as error:
                 self._usable = False
                 self._warn(f"{error}: a later run will not know what this one does from here on")
@@ -223,62 +173,3 @@ def _outcome(job: Job, status: Status, error: str | None = None) -> Outcome:
     return Outcome(source=job.source, destination=job.destination, status=status, error=error)
 
 
-def signature_of(path: Path) -> Signature | None:
-    """Of what a name leads to; None where nothing can be seen."""
-    try:
-        status = path.stat()
-    except OSError:
-        return None
-    return status.st_size, status.st_mtime_ns
-
-
-def read(out: Path) -> list[Entry]:
-    """Everything that the ledger of a folder knows, by destination; nothing is written. Raises LedgerError if there is none."""
-    path = out / NAME
-    if not path.is_file():
-        raise LedgerError(f"{out}: no ledger there; nothing was rendered into this folder, or with --no-ledger")
-    # not mode=ro: such a connection leaves SQLite's auxiliary files behind; where nothing may be written, the file is as it
-    # is at rest
-    access = "mode=rw" if os.access(out, os.W_OK) else "immutable=1"
-    with _translated(path), closing(sqlite3.connect(f"{path.absolute().as_uri()}?{access}", WAIT_S, uri=True)) as connection:
-        return sorted(_entries(connection), key=lambda entry: entry.destination)
-
-
-def _row(entry: Entry) -> tuple[object, ...]:
-    return (
-        os.fsencode(entry.destination),
-        os.fsencode(entry.source),
-        *(entry.signature or (None, None)),
-        entry.making,
-        entry.state.value,
-        *(entry.result or (None, None)),
-        None if entry.error is None else entry.error.encode("utf-8", "surrogateescape"),
-        entry.elapsed_s,
-        entry.finished_s,
-        entry.times,
-    )
-
-
-def _entries(connection: sqlite3.Connection) -> Iterator[Entry]:
-    for row in connection.execute("SELECT * FROM photos"):
-        destination, source, size, mtime_ns, making, state, result_size, result_ns, error, elapsed_s, finished_s, times = row
-        yield Entry(
-            destination=Path(os.fsdecode(destination)),
-            source=Path(os.fsdecode(source)),
-            signature=None if size is None else (size, mtime_ns),
-            making=making,
-            state=State(state),
-            result=None if result_size is None else (result_size, result_ns),
-            error=None if error is None else error.decode("utf-8", "surrogateescape"),
-            elapsed_s=elapsed_s,
-            finished_s=finished_s,
-            times=times,
-        )
-
-
-@contextmanager
-def _translated(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except (sqlite3.Error, OSError, ValueError, TypeError) as error:
-        raise LedgerError(f"{path}: the ledger cannot be used ({getattr(error, 'strerror', None) or error})") from error

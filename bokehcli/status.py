@@ -5,7 +5,8 @@ from typing import Annotated
 
 import typer
 
-from bokehcli.arguments import ALL_DONE, FAILED, path_of, report_file
+from bokehcli.arguments import ALL_DONE, FAILED, path_of
+from bokehcli.flags import report_file
 
 
 def status(
@@ -17,7 +18,7 @@ def status(
 
     Exit status: 0 all done, 1 not all done, 2 misuse.
     """
-    from bokehcli.ledger import read
+    from bokehcli.entries import read
     from bokehcli.summary import summary_of, write_report
 
     summary = summary_of(out, read(out))

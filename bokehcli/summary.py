@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bokehcli.ledger import Entry, State, signature_of
+from bokehcli.entries import Entry, State, signature_of
 from bokehcli.printable import printable
 from bokehcli.storage import write_atomic
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from bokehcli.ledger import NAME
+from bokehcli.entries import NAME
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="signals, limits and mounts of Linux")
 

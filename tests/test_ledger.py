@@ -17,12 +17,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bokehcli import ledger as ledgers
+from bokehcli import entries as ledgers
 from bokehcli.batch import judge
 from bokehcli.cli import main
 from bokehcli.discover import Job
+from bokehcli.entries import State, read, signature_of
 from bokehcli.errors import LedgerError
-from bokehcli.ledger import Ledger, State, making_of, read, signature_of
+from bokehcli.ledger import Ledger, making_of
 from bokehcli.options import EncodeOptions, Existing, InferOptions, LensOptions, RunOptions
 from bokehcli.outcome import Outcome, Status
 

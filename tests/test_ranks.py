@@ -16,13 +16,13 @@ RANKS = {
     1: [
         *("photo", "options", "outcome", "resources", "model", "containers", "privacy", "xmp"),
         *("opencv", "pixels", "optics", "light", "tiling", "tone", "pyramid", "subject"),
-        *("cmyk", "heic", "tiff_samples", "printable", "listing", "selection"),
+        *("cmyk", "heic", "tiff_samples", "printable", "listing", "selection", "shard"),
     ],
-    2: ["discover", "decode", "infer", "lens", "encode", "metadata", "storage"],
+    2: ["discover", "decode", "infer", "lens", "encode", "metadata", "storage", "entries"],
     3: ["pipeline"],
     4: ["workers", "ledger"],
     5: ["batch", "progress", "summary"],
-    6: ["arguments", "train", "run", "status", "cli", "__main__"],
+    6: ["arguments", "config", "command", "flags", "train", "piped", "run", "status", "cli", "__main__"],
 }
 RANK_OF = {module: rank for rank, modules in RANKS.items() for module in modules}
 # Where the modules of one rank may use each other: the vocabulary, and the entry point.

@@ -1,0 +1,184 @@
+"""What is known of each photo of an output folder, and the SQLite files in the folder that hold it.
+
+A run over all photos has one, a shard one of its own: SQLite's files are safe among the processes of one machine, and shards
+run on several. What the files say of one photo is told apart by time.
+"""
+
+import os
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from bokehcli.errors import LedgerError
+from bokehcli.shard import WHOLE, Shard
+
+NAME = ".bokeh.sqlite3"
+FORMAT = 1
+WAIT_S = 30.0  # for another process that is writing
+TABLE = """
+CREATE TABLE IF NOT EXISTS photos (
+    destination BLOB PRIMARY KEY,
+    source BLOB NOT NULL,
+    size INTEGER,
+    mtime_ns INTEGER,
+    making TEXT NOT NULL,
+    state TEXT NOT NULL,
+    result_size INTEGER,
+    result_mtime_ns INTEGER,
+    error TEXT,
+    elapsed_s REAL,
+    finished_s REAL,
+    times INTEGER NOT NULL DEFAULT 0
+) WITHOUT ROWID
+"""
+PUT = "REPLACE INTO photos VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+
+
+class State(StrEnum):
+    """How far a photo has come. STARTED is what stays when the run is killed meanwhile; then a result may be there."""
+
+    PLANNED = "planned"
+    STARTED = "started"
+    DONE = "done"
+    FAILED = "failed"
+
+
+Signature = tuple[int, int]  # of a file: size in bytes, time of its last change in ns
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """One photo. destination: below the output folder. signature: of the photo. making: see `making_of`. result: the last
+    one, as it was written. changed_s: when it came to this state, in seconds of the epoch. times: it was taken up.
+    """
+
+    destination: Path
+    source: Path
+    signature: Signature | None
+    making: str
+    state: State
+    result: Signature | None = None
+    error: str | None = None
+    elapsed_s: float = 0.0
+    changed_s: float = 0.0
+    times: int = 0
+
+
+def name_of(shard: Shard) -> str:
+    """Of the file that the run of a shard writes."""
+    return NAME if shard == WHOLE else f".bokeh-{shard.index}-of-{shard.count}.sqlite3"
+
+
+def files_of(out: Path) -> list[Path]:
+    """Every ledger in a folder."""
+    return sorted(path for path in (out / NAME, *out.glob(".bokeh-*-of-*.sqlite3")) if path.is_file())
+
+
+def open_file(path: Path) -> tuple[sqlite3.Connection, list[Entry]]:
+    """Open a ledger to write it, made when absent, and read it. Raises LedgerError."""
+    with translated(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        connection = sqlite3.connect(path, timeout=WAIT_S, isolation_level=None)
+    try:
+        with translated(path):
+            # A log beside the file is quick, but for one machine only; where a file system cannot, it stays as it was.
+            connection.execute(f"PRAGMA journal_mode = {'WAL' if path.name == NAME else 'DELETE'}")
+            connection.execute("PRAGMA synchronous = NORMAL")  # safe when a process dies, whole after a power cut
+            (version,) = connection.execute("PRAGMA user_version").fetchone()
+            if version not in (0, FORMAT):
+                raise LedgerError(f"{path}: written by another version of this program")
+            connection.execute(TABLE)
+            connection.execute(f"PRAGMA user_version = {FORMAT}")
+            return connection, list(_entries(connection))
+    except BaseException:
+        connection.close()
+        raise
+
+
+def read_file(path: Path) -> list[Entry]:
+    """What a ledger says; nothing is written. Raises LedgerError."""
+    # not mode=ro: such a connection leaves SQLite's auxiliary files behind. Where nothing may be written, and where no run
+    # has a log open, the file is as it is at rest.
+    at_rest = path.name == NAME and not path.with_name(f"{NAME}-wal").exists()
+    access = "immutable=1" if at_rest or not os.access(path.parent, os.W_OK) else "mode=rw"
+    with translated(path), closing(sqlite3.connect(f"{path.absolute().as_uri()}?{access}", WAIT_S, uri=True)) as connection:
+        return list(_entries(connection))
+
+
+def newest(entries: Iterable[Entry]) -> dict[Path, Entry]:
+    """By destination, what is known of it last; of two from the same time, the later one of those given."""
+    known: dict[Path, Entry] = {}
+    for entry in entries:
+        before = known.get(entry.destination)
+        if before is None or before.changed_s <= entry.changed_s:
+            known[entry.destination] = entry
+    return known
+
+
+def read(out: Path) -> list[Entry]:
+    """Everything that the ledgers of a folder know, by destination; nothing is written. Raises LedgerError if there is none."""
+    files = files_of(out)
+    if not files:
+        raise LedgerError(f"{out}: no ledger there; nothing was rendered into this folder, or with --no-ledger")
+    known = newest(entry for file in files for entry in read_file(file))
+    return sorted(known.values(), key=lambda entry: entry.destination)
+
+
+def put(connection: sqlite3.Connection, entries: Sequence[Entry]) -> None:
+    """Enter all or none."""
+    connection.execute("BEGIN IMMEDIATE")
+    connection.executemany(PUT, map(_row, entries))
+    connection.execute("COMMIT")
+
+
+def signature_of(path: Path) -> Signature | None:
+    """Of what a name leads to; None where nothing can be seen."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_size, status.st_mtime_ns
+
+
+def _row(entry: Entry) -> tuple[object, ...]:
+    return (
+        os.fsencode(entry.destination),
+        os.fsencode(entry.source),
+        *(entry.signature or (None, None)),
+        entry.making,
+        entry.state.value,
+        *(entry.result or (None, None)),
+        None if entry.error is None else entry.error.encode("utf-8", "surrogateescape"),
+        entry.elapsed_s,
+        entry.changed_s,
+        entry.times,
+    )
+
+
+def _entries(connection: sqlite3.Connection) -> Iterator[Entry]:
+    for row in connection.execute("SELECT * FROM photos"):
+        destination, source, size, mtime_ns, making, state, result_size, result_ns, error, elapsed_s, changed_s, times = row
+        yield Entry(
+            destination=Path(os.fsdecode(destination)),
+            source=Path(os.fsdecode(source)),
+            signature=None if size is None else (size, mtime_ns),
+            making=making,
+            state=State(state),
+            result=None if result_size is None else (result_size, result_ns),
+            error=None if error is None else error.decode("utf-8", "surrogateescape"),
+            elapsed_s=elapsed_s,
+            changed_s=changed_s,
+            times=times,
+        )
+
+
+@contextmanager
+def translated(path: Path) -> Iterator[None]:
+    """Errors of SQLite, and of a file of its, as LedgerError."""
+    try:
+        yield
+    except (sqlite3.Error, OSError, ValueError, TypeError) as error:
+        raise LedgerError(f"{path}: the ledger cannot be used ({getattr(error, 'strerror', None) or error})") from error
