@@ -1,6 +1,6 @@
 """What became of one photo: the record that the pipeline makes and that batch, progress and cli pass on."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
@@ -21,6 +21,7 @@ class Outcome:
     that names the file and the cause. traceback: kept for the log when the error was not foreseen. written: every
     file written, maps before the photo, also those of a photo that failed later. lasting: a failure that comes again unless
     the photo or the options change, unlike that of a full disk. subject: whether a clear one was found; None if unasked.
+    result: the rendered photo's bytes, of a photo that did not come from a file.
     """
 
     source: Path
@@ -34,6 +35,7 @@ class Outcome:
     written: tuple[Path, ...] = ()
     lasting: bool = False
     subject: bool | None = None
+    result: bytes | None = field(default=None, repr=False)
 
     @property
     def reason(self) -> str | None:

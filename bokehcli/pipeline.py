@@ -62,19 +62,15 @@ class Renderer:
         started = time.perf_counter()
         findings = Findings()
         written: list[Path] = []
-        error = trace = None
+        error = trace = result = None
         lasting = False
         try:
-            times_ns = times_of(job.source) if self.options.metadata.preserve_times else None
-            rendering = self.render(read_bytes(job.source), str(job.source), findings)
-            exclusive = self.options.existing is not Existing.OVERWRITE and not job.replaces
-            for path, data in ((job.alpha, rendering.alpha), (job.defocus, rendering.defocus)):
-                if path is None or data is None or (self.options.existing is Existing.SKIP and path.exists()):
-                    continue
-                write_atomic(path, data, exclusive=exclusive)
-                written.append(path)
-            write_atomic(job.destination, rendering.photo, exclusive=exclusive, times_ns=times_ns)
-            written.append(job.destination)
+            if job.photo is None:
+                times_ns = times_of(job.source) if self.options.metadata.preserve_times else None
+                rendering = self.render(read_bytes(job.source), str(job.source), findings)
+                self._write(job, rendering, times_ns, written)
+            else:
+                result = self.render(job.photo, str(job.source), findings).photo
         except PhotoError as failure:
             error = str(failure)
             lasting = not isinstance(failure, ReadError | WriteError)
@@ -97,7 +93,19 @@ class Renderer:
             written=tuple(written),
             lasting=lasting,
             subject=findings.subject,
+            result=result,
         )
+
+    def _write(self, job: Job, rendering: Rendering, times_ns: tuple[int, int] | None, written: list[Path]) -> None:
+        """Write a job's files, the photo last, and note each in written. Raises WriteError."""
+        exclusive = self.options.existing is not Existing.OVERWRITE and not job.replaces
+        for path, data in ((job.alpha, rendering.alpha), (job.defocus, rendering.defocus)):
+            if path is None or data is None or (self.options.existing is Existing.SKIP and path.exists()):
+                continue
+            write_atomic(path, data, exclusive=exclusive)
+            written.append(path)
+        write_atomic(job.destination, rendering.photo, exclusive=exclusive, times_ns=times_ns)
+        written.append(job.destination)
 
     def render(self, data: bytes, name: str, findings: Findings) -> Rendering:
         """Decode, predict, render, encode, attach metadata. Raises BokehError; what was found until then is in findings."""

@@ -1,0 +1,76 @@
+"""One photo from stdin or a file to stdout: bokeh run - --out -."""
+
+import sys
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+from bokehcli.arguments import ALL_DONE, FAILED, INTERRUPTED
+from bokehcli.batch import open_batch
+from bokehcli.discover import Job
+from bokehcli.errors import PhotoError, ReadError, UsageError
+from bokehcli.listing import STDIN
+from bokehcli.options import Existing, Running, RunOptions
+from bokehcli.outcome import Outcome
+from bokehcli.progress import say, with_name, write_record
+from bokehcli.storage import MAX_FILE_BYTES, read_bytes
+
+
+def pipe_photo(sources: Sequence[Path], out: Path, options: RunOptions, running: Running) -> int:
+    """Render one photo to stdout, which gets all of it or nothing; returns the exit status.
+
+    It is rendered in a process of its own like any other, so that what kills that one is told of.
+    """
+    if out != STDIN:
+        raise UsageError("a photo from stdin goes to stdout: give --out -")
+    if len(sources) != 1 or sources[0].is_dir():
+        raise UsageError("to stdout goes one photo: give one, or - for stdin")
+    if sys.stdout is None or sys.stdout.isatty():
+        raise UsageError("stdout is a terminal: send the photo into a file or a pipe")
+    source = Path("stdin") if sources[0] == STDIN else sources[0]
+    try:
+        job = Job(source=source, destination=Path("stdout"), photo=_read(sources[0]))
+        options = replace(options, existing=Existing.OVERWRITE)
+        with closing(open_batch([job], options, lambda _: None, _stop)) as outcomes:
+            (outcome,) = outcomes
+        return _deliver(outcome, running)
+    except PhotoError as error:
+        say(f"bokeh: {error}")
+        return FAILED
+    except KeyboardInterrupt:
+        return INTERRUPTED
+
+
+def _read(source: Path) -> bytes:
+    if source != STDIN:
+        return read_bytes(source)
+    if sys.stdin is None or sys.stdin.isatty():
+        raise UsageError("stdin is a terminal: send a photo into it")
+    try:
+        photo = sys.stdin.buffer.read(MAX_FILE_BYTES + 1)
+    except OSError as error:
+        raise ReadError("stdin", error.strerror or str(error)) from error
+    if len(photo) > MAX_FILE_BYTES:
+        raise ReadError("stdin", "more than 4 GiB: no photo is that large")
+    return photo
+
+
+def _deliver(outcome: Outcome, running: Running) -> int:
+    """Say what there is to say, and write the photo. That nobody reads it is a failure, a quiet one. Raises WriteError."""
+    if not running.quiet:
+        for warning in outcome.warnings:
+            say(f"bokeh: warning: {with_name(outcome.source, warning)}")
+    if outcome.result is None:
+        say(f"bokeh: {outcome.error}")
+        if running.verbose and outcome.traceback is not None:
+            say(outcome.traceback)
+        return FAILED
+    if running.verbose:
+        say(f"{outcome.source} {outcome.elapsed_s:.2f} s, {outcome.megapixels:.1f} megapixels")
+    return ALL_DONE if write_record(outcome.result, end=b"") else FAILED
+
+
+def _stop(_: int) -> None:
+    """Drop the photo: in a pipe there is nothing to be gained by finishing it."""
+    raise KeyboardInterrupt
