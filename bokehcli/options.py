@@ -7,6 +7,7 @@ from pathlib import Path
 from bokehcli.errors import UsageError
 from bokehcli.photo import Container
 from bokehcli.selection import EVERYTHING, Selection
+from bokehcli.shard import WHOLE, Shard
 
 # f/1.2 is the fastest lens in common use: it is what strength 1 stands for. The circle of confusion is
 # proportional to the aperture's width, that is to 1 / f-number.
@@ -163,7 +164,8 @@ class Running:
 
     retry_failed: try again what failed before and would fail again. keep_ledger: record in the output folder what was done,
     and go by it. report: file for the photos that failed. files_from: a list of further photos and folders, `-` for stdin.
-    null: the names there, and the paths on stdout, end with NUL instead of a line's end. selection: which of all the photos.
+    null: the names there, and the paths on stdout, end with NUL instead of a line's end. json: stdout tells of each photo, also
+    of those not done. selection, shard: which of all the photos.
     """
 
     dry_run: bool = False
@@ -174,4 +176,6 @@ class Running:
     report: Path | None = None
     files_from: Path | None = None
     null: bool = False
+    json: bool = False
+    shard: Shard = WHOLE
     selection: Selection = EVERYTHING

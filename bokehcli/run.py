@@ -7,29 +7,29 @@ from typing import TYPE_CHECKING
 
 from bokehcli.arguments import ALL_DONE, FAILED, INTERRUPTED
 from bokehcli.errors import UsageError
+from bokehcli.listing import STDIN, read_list
 from bokehcli.options import Running, RunOptions
 
 if TYPE_CHECKING:
+    from bokehcli.discover import Discovery
     from bokehcli.ledger import Ledger
 
 
 def run_photos(sources: Sequence[Path], out: Path, options: RunOptions, running: Running) -> int:
     """Find the photos and do them; returns the exit status."""
     from bokehcli.batch import judge, open_batch
-    from bokehcli.discover import discover
-    from bokehcli.listing import read_list
     from bokehcli.model import find_model
     from bokehcli.progress import Reporter
     from bokehcli.summary import write_report
 
-    if not sources and running.files_from is None:
-        raise UsageError("give photos or folders, or a list of them with --files-from")
-    listed = () if running.files_from is None else read_list(running.files_from, null=running.null)
-    found = discover(sources, out, options, listed, running.selection)
-    if not found.jobs and not found.unreadable:
-        searched = [*sources, *([] if running.files_from is None else [running.files_from])]
-        raise UsageError(f"no photos found in {', '.join(map(str, searched))}")
-    reporter = Reporter(len(found.jobs), quiet=running.quiet, verbose=running.verbose, null=running.null)
+    if STDIN in (out, *sources):
+        from bokehcli.piped import pipe_photo
+
+        return pipe_photo(sources, out, options, running)
+    found = _find(sources, out, options, running)
+    reporter = Reporter(
+        len(found.jobs), quiet=running.quiet, verbose=running.verbose, null=running.null, as_json=running.json
+    )
     for note in found.notes:
         reporter.note(note)
     for error in found.unreadable:
@@ -58,6 +58,20 @@ def run_photos(sources: Sequence[Path], out: Path, options: RunOptions, running:
     return ALL_DONE if reporter.all_well else FAILED
 
 
+def _find(sources: Sequence[Path], out: Path, options: RunOptions, running: Running) -> "Discovery":
+    """The photos. Raises UsageError, also when there are none."""
+    from bokehcli.discover import discover
+
+    if not sources and running.files_from is None:
+        raise UsageError("give photos or folders, or a list of them with --files-from")
+    listed = () if running.files_from is None else read_list(running.files_from, null=running.null)
+    found = discover(sources, out, options, listed, running.selection, running.shard)
+    if not found.photos and not found.unreadable:
+        searched = [*sources, *([] if running.files_from is None else [running.files_from])]
+        raise UsageError(f"no photos found in {', '.join(map(str, searched))}")
+    return found
+
+
 def _ledger(
     out: Path, options: RunOptions, running: Running, model: str, warn: Callable[[str], None]
 ) -> AbstractContextManager["Ledger | None"]:
@@ -66,4 +80,4 @@ def _ledger(
         return nullcontext()
     from bokehcli.ledger import Ledger, making_of
 
-    return Ledger(out, making_of(options, model), warn, retry_failed=running.retry_failed)
+    return Ledger(out, making_of(options, model), warn, retry_failed=running.retry_failed, shard=running.shard)

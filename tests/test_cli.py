@@ -21,9 +21,10 @@ from bokehcli import __version__, batch, model, pipeline
 from bokehcli.batch import judge
 from bokehcli.cli import main
 from bokehcli.discover import Job
+from bokehcli.entries import NAME
 from bokehcli.errors import DeviceError, MissingDependency, ModelError
 from bokehcli.infer import Maps
-from bokehcli.ledger import NAME, Ledger
+from bokehcli.ledger import Ledger
 from bokehcli.options import LensOptions, MetadataOptions, RunOptions, strength_of_f_number
 from bokehcli.outcome import Outcome
 from bokehcli.pipeline import Renderer
