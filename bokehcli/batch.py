@@ -10,7 +10,9 @@ from bokehcli.options import Existing, RunOptions
 from bokehcli.outcome import Outcome, Status
 from bokehcli.photo import Container
 from bokehcli.storage import ALREADY_EXISTS
-from bokehcli.workers import Pool, share_out
+from bokehcli.workers import MOST_WORKERS, WAIT_S, Pool, share_out
+
+IDLE_S = 0.25  # to wait for what was done, where there are no further photos for now
 
 
 def open_batch(
@@ -26,18 +28,35 @@ def open_batch(
     MissingDependency before the first photo; DeviceError and ModelError come from the first worker.
     """
     photos = sum(judge(job, options, ledger).outcome is None for job in jobs)
-    if photos and options.encode.container is Container.HEIC:
-        from bokehcli import heic
-
-        heic.load()
+    if photos:
+        _check_encoder(options)
     shared = share_out(options, photos)
     if ledger is not None and photos:
         ledger.plan(jobs)
     return run_in_workers(jobs, shared, started, stopping, ledger)
 
 
+def open_endless(
+    jobs: Iterable[Job | None],
+    options: RunOptions,
+    started: Callable[[Job], None],
+    stopping: Callable[[int], None],
+    ledger: Ledger | None = None,
+) -> Generator[Outcome]:
+    """Do jobs as they come, like open_batch; there is None where none is to be had just now. Raises likewise."""
+    _check_encoder(options)
+    return run_in_workers(jobs, share_out(options, MOST_WORKERS), started, stopping, ledger)
+
+
+def _check_encoder(options: RunOptions) -> None:
+    if options.encode.container is Container.HEIC:
+        from bokehcli import heic
+
+        heic.load()
+
+
 def run_in_workers(
-    jobs: Iterable[Job],
+    jobs: Iterable[Job | None],
     options: RunOptions,
     started: Callable[[Job], None],
     stopping: Callable[[int], None],
@@ -45,19 +64,25 @@ def run_in_workers(
 ) -> Generator[Outcome]:
     """Do every job in options.jobs processes, and yield what became of it: taken up in order, they come back as done.
 
+    A None among them makes it look for what was done, for a moment, before it asks for the next.
     started is called as a photo is taken up. After an interrupt none is; stopping is called with the number of those in
     hand, they are finished, and KeyboardInterrupt follows. A second interrupt drops them: they leave nothing half-written.
     Raises WorkerError, and what a worker could not open its renderer for.
     """
 
-    def collected() -> Iterator[Outcome]:
-        for outcome in pool.collect():
+    def collected(wait_s: float = WAIT_S) -> Iterator[Outcome]:
+        for outcome in pool.collect(wait_s):
             if ledger is not None:
                 ledger.finished(outcome)
             yield outcome
 
     with Pool(options) as pool:
         for job in jobs:
+            if pool.interrupted:
+                break
+            if job is None:
+                yield from collected(IDLE_S)
+                continue
             verdict = judge(job, options, ledger)
             if verdict.outcome is not None:
                 yield verdict.outcome

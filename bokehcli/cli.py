@@ -82,6 +82,7 @@ def run(
     include: flags.Include = None,
     exclude: flags.Exclude = None,
     shard: flags.ShardOption = None,
+    watch: flags.Watch = False,
     out: flags.Out,
     container: flags.Format = EncodeOptions.container,
     quality: flags.Quality = EncodeOptions.quality,
@@ -152,6 +153,7 @@ def run(
         files_from=files_from,
         null=null,
         json=json,
+        watch=watch,
         shard=shard or WHOLE,
         selection=Selection(include=tuple(include or ()), exclude=tuple(exclude or ())),
     )

@@ -16,7 +16,7 @@ RARE = {
 }
 NOT_PIPED = (
     *("files_from", "include", "exclude", "shard", "json", "dry_run", "save_maps", "report", "preserve_times"),
-    *("overwrite", "skip_existing"),
+    *("overwrite", "skip_existing", "watch"),
 )
 EXCLUSIVE = (("strength", "f_number"), ("overwrite", "skip_existing"), ("quiet", "verbose"))
 

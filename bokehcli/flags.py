@@ -58,6 +58,7 @@ ShardOption = Annotated[
     Shard | None,
     _option("--shard", metavar="I/N", parser=shard_of, help="Only part I of N, always the same photos.", panel="Input"),
 ]
+Watch = Annotated[bool, _switch("--watch", panel="Input", says="Go on with photos as they arrive in the folders.")]
 
 Out = Annotated[
     Path,

@@ -165,7 +165,7 @@ class Running:
     retry_failed: try again what failed before and would fail again. keep_ledger: record in the output folder what was done,
     and go by it. report: file for the photos that failed. files_from: a list of further photos and folders, `-` for stdin.
     null: the names there, and the paths on stdout, end with NUL instead of a line's end. json: stdout tells of each photo, also
-    of those not done. selection, shard: which of all the photos.
+    of those not done. watch: photos are done as they arrive, until an interrupt. selection, shard: which of all the photos.
     """
 
     dry_run: bool = False
@@ -177,5 +177,6 @@ class Running:
     files_from: Path | None = None
     null: bool = False
     json: bool = False
+    watch: bool = False
     shard: Shard = WHOLE
     selection: Selection = EVERYTHING

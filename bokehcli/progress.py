@@ -48,7 +48,7 @@ class Reporter:
     """
 
     def __init__(
-        self, total: int, *, quiet: bool = False, verbose: bool = False, null: bool = False, as_json: bool = False
+        self, total: int = 0, *, quiet: bool = False, verbose: bool = False, null: bool = False, as_json: bool = False
     ) -> None:
         self.total = total
         self.quiet = quiet
@@ -84,6 +84,12 @@ class Reporter:
     def all_well(self) -> bool:
         """Whether no photo failed so far, every folder was read, and every path was listed on stdout."""
         return not self.counts[Status.FAILED] and not self._other_trouble
+
+    def expect(self, photos: int) -> None:
+        """Count on so many more."""
+        self.total += photos
+        if self._bar is not None:
+            self._bar.update(self._task, total=self.total)
 
     def started(self, job: Job) -> None:
         """Show which photo is in hand."""
@@ -134,6 +140,11 @@ class Reporter:
             self.failures.append((source, error.reason))
             if self.as_json:
                 self._record(as_json(Outcome(source=source, destination=None, status=Status.FAILED, error=str(error))))
+
+    def announce(self, text: str) -> None:
+        """Say what begins."""
+        if not self.quiet:
+            self._say(f"bokeh: {text}")
 
     def warn(self, text: str) -> None:
         """Tell of something that costs no photo."""

@@ -1,6 +1,6 @@
 """The run command, once its options are known: find the photos, do them, tell of them."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import AbstractContextManager, closing, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,50 +11,90 @@ from bokehcli.listing import STDIN, read_list
 from bokehcli.options import Running, RunOptions
 
 if TYPE_CHECKING:
-    from bokehcli.discover import Discovery
+    from bokehcli.discover import Discovery, Job
     from bokehcli.ledger import Ledger
+    from bokehcli.outcome import Outcome
+    from bokehcli.progress import Reporter
 
 
 def run_photos(sources: Sequence[Path], out: Path, options: RunOptions, running: Running) -> int:
     """Find the photos and do them; returns the exit status."""
-    from bokehcli.batch import judge, open_batch
-    from bokehcli.model import find_model
+    from bokehcli.batch import open_batch
     from bokehcli.progress import Reporter
-    from bokehcli.summary import write_report
 
     if STDIN in (out, *sources):
         from bokehcli.piped import pipe_photo
 
         return pipe_photo(sources, out, options, running)
+    reporter = Reporter(quiet=running.quiet, verbose=running.verbose, null=running.null, as_json=running.json)
+    if running.watch:
+        return _watch_photos(sources, out, options, running, reporter)
     found = _find(sources, out, options, running)
-    reporter = Reporter(
-        len(found.jobs), quiet=running.quiet, verbose=running.verbose, null=running.null, as_json=running.json
-    )
+    reporter.expect(len(found.jobs))
     for note in found.notes:
         reporter.note(note)
     for error in found.unreadable:
         reporter.failed(error)
-    # each worker opens the model by itself; but what is wrong with it shows here
-    model = find_model(options.infer.model).digest() if options.needs_maps else ""
-    with _ledger(out, options, running, model, reporter.warn) as ledger:
+    with _ledger(out, options, running, reporter.warn) as ledger:
         if running.dry_run:
-            for job in found.jobs:
-                settled = judge(job, options, ledger).outcome
-                if settled is None:
-                    reporter.planned(job)
-                else:
-                    reporter.finished(settled)
-            return ALL_DONE if reporter.all_well else FAILED
+            return _plan(found.jobs, options, ledger, reporter)
         outcomes = open_batch(found.jobs, options, reporter.started, reporter.stopping, ledger)
-        try:
-            with reporter, closing(outcomes):
-                for outcome in outcomes:
-                    reporter.finished(outcome)
-        except KeyboardInterrupt:
-            return INTERRUPTED
-        finally:
-            if running.report is not None:
-                write_report(running.report, reporter.failures)
+        return _carry_out(outcomes, reporter, running)
+
+
+def _watch_photos(sources: Sequence[Path], out: Path, options: RunOptions, running: Running, reporter: "Reporter") -> int:
+    """Do the photos that are there and those that arrive, until an interrupt; returns the exit status."""
+    from bokehcli.batch import open_endless
+    from bokehcli.discover import discover
+    from bokehcli.watch import Watch
+
+    if running.dry_run or running.files_from is not None:
+        raise UsageError("--watch cannot be used with --dry-run or --files-from")
+    if not sources:
+        raise UsageError("give the folders to watch")
+
+    def find() -> "Discovery":
+        return discover(sources, out, options, selection=running.selection, shard=running.shard)
+
+    def jobs() -> "Iterator[Job | None]":
+        for job in watch.jobs():
+            if job is not None:
+                reporter.expect(1)
+            yield job
+
+    find()  # what is wrong with the sources shows here
+    watch = Watch(sources, out, find, reporter.failed)
+    with _ledger(out, options, running, reporter.warn) as ledger:
+        reporter.announce(f"watching {', '.join(map(str, sources))}; interrupt to stop")
+        return _carry_out(open_endless(jobs(), options, reporter.started, reporter.stopping, ledger), reporter, running)
+
+
+def _plan(jobs: "Sequence[Job]", options: RunOptions, ledger: "Ledger | None", reporter: "Reporter") -> int:
+    """Tell what would become of each photo; returns the exit status."""
+    from bokehcli.batch import judge
+
+    for job in jobs:
+        settled = judge(job, options, ledger).outcome
+        if settled is None:
+            reporter.planned(job)
+        else:
+            reporter.finished(settled)
+    return ALL_DONE if reporter.all_well else FAILED
+
+
+def _carry_out(outcomes: "Generator[Outcome]", reporter: "Reporter", running: Running) -> int:
+    """Tell of each photo as it is done; returns the exit status."""
+    from bokehcli.summary import write_report
+
+    try:
+        with reporter, closing(outcomes):
+            for outcome in outcomes:
+                reporter.finished(outcome)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    finally:
+        if running.report is not None:
+            write_report(running.report, reporter.failures)
     return ALL_DONE if reporter.all_well else FAILED
 
 
@@ -73,11 +113,14 @@ def _find(sources: Sequence[Path], out: Path, options: RunOptions, running: Runn
 
 
 def _ledger(
-    out: Path, options: RunOptions, running: Running, model: str, warn: Callable[[str], None]
+    out: Path, options: RunOptions, running: Running, warn: Callable[[str], None]
 ) -> AbstractContextManager["Ledger | None"]:
-    """The output folder's ledger, or nothing where none is wanted. model: its hash. Raises LedgerError."""
+    """The output folder's ledger, or nothing where none is wanted. Raises LedgerError, and ModelError in either case."""
+    from bokehcli.ledger import Ledger, making_of
+    from bokehcli.model import find_model
+
+    # each worker opens the model by itself; but what is wrong with it shows here
+    model = find_model(options.infer.model).digest() if options.needs_maps else ""
     if not running.keep_ledger:
         return nullcontext()
-    from bokehcli.ledger import Ledger, making_of
-
     return Ledger(out, making_of(options, model), warn, retry_failed=running.retry_failed, shard=running.shard)

@@ -126,8 +126,8 @@ class Pool:
         with suppress(OSError):  # it has died meanwhile, and collect will see that
             worker.pipe.send(job)
 
-    def collect(self) -> Iterator[Outcome]:
-        """Wait a while or until something happens, and yield what became of the photos that are no longer in hand, if any.
+    def collect(self, wait_s: float = WAIT_S) -> Iterator[Outcome]:
+        """Wait so long or until something happens, and yield what became of the photos that are no longer in hand, if any.
 
         Raises what a worker could not open its renderer for, and WorkerError when the first ones die of it.
         """
@@ -135,7 +135,7 @@ class Pool:
         in_hand = [worker for worker in self._workers if worker.job is not None]
         timeout_s = max(0.0, min((worker.left_s for worker in in_hand), default=math.inf))
         began_s = time.monotonic()
-        happened = connection.wait([self._woken, *of_pipe], min(timeout_s, WAIT_S))
+        happened = connection.wait([self._woken, *of_pipe], min(timeout_s, wait_s))
         waited_s = min(time.monotonic() - began_s, 2 * WAIT_S)
         for pipe in happened:
             if pipe is self._woken:

@@ -19,7 +19,7 @@ RANKS = {
         *("cmyk", "heic", "tiff_samples", "printable", "listing", "selection", "shard"),
     ],
     2: ["discover", "decode", "infer", "lens", "encode", "metadata", "storage", "entries"],
-    3: ["pipeline"],
+    3: ["pipeline", "watch"],
     4: ["workers", "ledger"],
     5: ["batch", "progress", "summary"],
     6: ["arguments", "config", "command", "flags", "train", "piped", "run", "status", "cli", "__main__"],
