@@ -50,6 +50,16 @@ def decode_photo(data: bytes, name: str, options: DecodeOptions) -> Photo:
         raise DecodeError(name, f"damaged {container.value.upper()}: {error}") from error
 
 
+def declared_megapixels(data: bytes) -> float:
+    """What the header says; 0 where it says nothing that is understood."""
+    container = containers.sniff(data)
+    try:
+        height, width = (0, 0) if container is None else containers.declared_size(data, container)
+    except (CutShort, Malformed):
+        return 0.0
+    return height * width / 1e6
+
+
 def _decode(data: bytes, name: str, container: Container, options: DecodeOptions) -> Photo:
     size = _checked_size(data, name, container, options)
     warnings: list[str] = []

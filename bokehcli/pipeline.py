@@ -2,6 +2,7 @@
 
 import time
 import traceback
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bokehcli.decode import decode_photo
+from bokehcli.budget import weight_of
+from bokehcli.decode import declared_megapixels, decode_photo
 from bokehcli.discover import Job
 from bokehcli.encode import Encoding, encode_image, encode_map, encoding_losses
 from bokehcli.errors import BokehError, PhotoError, ReadError, UnsupportedPhoto, WriteError
@@ -50,12 +52,14 @@ class Findings:
 class Renderer:
     """Takes photos through the stages, one at a time, with one open network.
 
-    network: None only when no stage asks for maps, see open_renderer.
+    network: None only when no stage asks for maps, see open_renderer. admit: is told how much a photo weighs (see
+    `bokehcli.budget`) before its pixels are decoded, and returns when there is memory for it.
     """
 
     def __init__(self, options: RunOptions, network: Network | None) -> None:
         self.options = options
         self.network = network
+        self.admit: Callable[[float], None] = lambda _: None
 
     def render_photo(self, job: Job) -> Outcome:
         """Read, render, write. Never raises an Exception."""
@@ -109,6 +113,7 @@ class Renderer:
 
     def render(self, data: bytes, name: str, findings: Findings) -> Rendering:
         """Decode, predict, render, encode, attach metadata. Raises BokehError; what was found until then is in findings."""
+        self.admit(weight_of(declared_megapixels(data), len(data)))
         photo = decode_photo(data, name, self.options.decode)
         findings.megapixels = photo.megapixels
         container = self.options.encode.container or photo.container

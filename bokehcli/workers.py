@@ -19,6 +19,7 @@ from multiprocessing.context import SpawnProcess
 from types import FrameType, TracebackType
 from typing import Protocol
 
+from bokehcli.budget import Budget, megapixels_within
 from bokehcli.discover import Job
 from bokehcli.errors import BokehError, WorkerError
 from bokehcli.options import Device, RunOptions
@@ -33,7 +34,9 @@ GRACE_S = 5.0  # to leave after SIGTERM: Python looks at signals between two cal
 
 
 class Rendering(Protocol):
-    """What a worker needs of a Renderer."""
+    """What a worker needs of a Renderer. admit: see there."""
+
+    admit: Callable[[float], None]
 
     def render_photo(self, job: Job) -> Outcome:
         """Do one photo; never raises an Exception."""
@@ -70,7 +73,8 @@ def share_out(options: RunOptions, photos: int) -> RunOptions:
 
 @dataclass(eq=False)
 class Worker:
-    """One process as the pool sees it. job: the photo it has in hand, for left_s more. ready: it has opened its renderer."""
+    """One process as the pool sees it. job: the photo it has in hand, for left_s more, which do not pass while it waits for
+    memory. ready: it has opened its renderer."""
 
     process: SpawnProcess
     pipe: Connection
@@ -83,13 +87,15 @@ class Pool:
     """Up to options.jobs processes, each with one photo in hand; started as photos come in, replaced when they die.
 
     A context manager. The first SIGINT within it sets `interrupted` and ends a wait; the second raises KeyboardInterrupt.
-    On the way out, processes that are idle leave, and those with a photo in hand are told to drop it.
+    On the way out, processes that are idle leave, and those with a photo in hand are told to drop it. The megapixels that are
+    worked on at once are as many as there is memory for.
     """
 
     def __init__(self, options: RunOptions) -> None:
         self.options = options
         self.interrupted = False
         self._workers: list[Worker] = []
+        self._budget = Budget[Worker](megapixels_within(available_bytes(), options.jobs))
         self._ever_ready = False
         self._woken, self._wake = multiprocessing.Pipe(duplex=False)
         self._earlier = signal.getsignal(signal.SIGINT)
@@ -146,31 +152,42 @@ class Pool:
             worker.left_s -= waited_s
             if worker.job is not None and worker in self._workers and worker.left_s <= 0.0:
                 yield self._give_up(worker)
+        for worker in self._budget.grant():
+            worker.left_s = self.options.time_limit_s or math.inf
+            with suppress(OSError):  # as in give
+                worker.pipe.send(None)
 
     def _receive(self, worker: Worker) -> Outcome | None:
         """What a worker says, or, when its pipe has closed, the failure of the photo that it had in hand."""
         try:
-            said: Outcome | BokehError | None = worker.pipe.recv()
+            said: Outcome | BokehError | float | None = worker.pipe.recv()
         except (EOFError, OSError):
             return self._bury(worker)
         if isinstance(said, BokehError):
             raise said
+        if isinstance(said, float):
+            self._budget.ask(worker, said)
+            worker.left_s = math.inf
+            return None
         if said is None:
             self._ever_ready = worker.ready = True
         else:
             worker.job = None
+            self._budget.give_back(worker)
         return said
 
     def _give_up(self, worker: Worker) -> Outcome:
         """End a process that has had a photo in hand for too long."""
         assert worker.job is not None
         self._workers.remove(worker)
+        self._budget.give_back(worker)
         stop([worker])
         limit = f"the limit of {self.options.time_limit_s:g} s (time-limit)"
         return failed(worker.job, f"not done within {limit}: given up")
 
     def _bury(self, worker: Worker) -> Outcome | None:
         self._workers.remove(worker)
+        self._budget.give_back(worker)
         worker.pipe.close()
         worker.process.join(GRACE_S)
         how = cause_of_death(worker.process.exitcode)
@@ -211,8 +228,14 @@ def serve(pipe: Connection, options: RunOptions, opening: Opening) -> None:
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal interrupts every process of the group at once
     signal.signal(signal.SIGTERM, _leave)
+
+    def admit(weight: float) -> None:
+        pipe.send(weight)
+        pipe.recv()
+
     try:
         renderer = opening(options)
+        renderer.admit = admit
         pipe.send(None)
         while True:
             pipe.send(renderer.render_photo(pipe.recv()))

@@ -16,7 +16,7 @@ RANKS = {
     1: [
         *("photo", "options", "outcome", "resources", "model", "containers", "privacy", "xmp"),
         *("opencv", "pixels", "optics", "light", "tiling", "tone", "pyramid", "subject"),
-        *("cmyk", "heic", "tiff_samples", "printable", "listing", "selection", "shard"),
+        *("cmyk", "heic", "tiff_samples", "printable", "listing", "selection", "shard", "budget"),
     ],
     2: ["discover", "decode", "infer", "lens", "encode", "metadata", "storage", "entries"],
     3: ["pipeline", "watch"],

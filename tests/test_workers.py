@@ -20,6 +20,7 @@ import pytest
 
 from bokehcli import workers
 from bokehcli.batch import open_batch, run_in_workers
+from bokehcli.budget import BASE_BYTES, MEGAPIXEL_BYTES
 from bokehcli.cli import main
 from bokehcli.discover import Job
 from bokehcli.errors import ModelError, WorkerError
@@ -38,7 +39,11 @@ GIB = 1 << 30
 class Stand:
     """Writes its process's number where the rendering belongs; a photo's name says what befalls it."""
 
+    admit: Callable[[float], None]
+
     def render_photo(self, job: Job) -> Outcome:
+        if "heavy" in job.source.name:
+            return self.carry(job)
         if "kill" in job.source.name:
             os.kill(os.getpid(), signal.SIGKILL)
         if "leave" in job.source.name:
@@ -51,6 +56,18 @@ class Stand:
             time.sleep(60)
         write_atomic(job.destination, str(os.getpid()).encode(), exclusive=True)
         return Outcome(source=job.source, destination=job.destination, status=Status.DONE, written=(job.destination,))
+
+    def carry(self, job: Job) -> Outcome:
+        """Note when it begins and ends, and how much of it; the name ends in its weight."""
+        weight = float(job.source.name.split("-")[1])
+        self.admit(weight)
+        for text in (f"{weight} ", f"{-weight} "):
+            with open(job.destination.parent / "scale", "a") as file:
+                file.write(text)
+            time.sleep(1.5 if "long" in job.source.name else 0.1)
+            if "kill" in job.source.name:
+                os.kill(os.getpid(), signal.SIGKILL)
+        return Outcome(source=job.source, destination=job.destination, status=Status.DONE)
 
 
 def open_stand(options: RunOptions) -> Stand:
@@ -367,3 +384,44 @@ def test_at_strength_0_no_model_is_looked_for() -> None:
     assert not RunOptions(lens=LensOptions(strength=0)).needs_maps
     assert RunOptions(lens=LensOptions(strength=0), save_maps=True).needs_maps
     assert RunOptions().needs_maps
+
+
+def carried_at_once(folder: Path) -> float:
+    """The heaviest that was carried at any moment."""
+    return max(itertools.accumulate(map(float, (folder / "scale").read_text().split())))
+
+
+def test_no_more_megapixels_are_worked_on_at_once_than_there_is_memory_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(workers, "available_bytes", lambda: 4 * BASE_BYTES + 100 * MEGAPIXEL_BYTES)
+    options = replace(TWO, jobs=4)
+    names = [f"{index}.heavy-{weight}" for index, weight in enumerate((40, 60, 50, 120, 30, 10, 10, 10, 90))]
+    assert statuses(run(tmp_path, *names, options=options)) == dict.fromkeys(names, Status.DONE)
+    assert carried_at_once(tmp_path) == 120.0  # that one alone
+    (tmp_path / "scale").unlink()
+    names = [f"{index}.heavy-30" for index in range(12)]
+    run(tmp_path, *names, options=options)
+    assert carried_at_once(tmp_path) == 90.0
+
+
+def test_what_is_too_large_for_any_memory_is_done_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workers, "available_bytes", lambda: 0)
+    names = [f"{index}.heavy-30" for index in range(4)]
+    assert statuses(run(tmp_path, *names)) == dict.fromkeys(names, Status.DONE)
+    assert carried_at_once(tmp_path) == 30.0
+
+
+@posix
+def test_a_process_that_dies_gives_back_what_it_had(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workers, "available_bytes", lambda: 0)
+    names = ["a.heavy-30", "kill.heavy-30-kill", "b.heavy-30"]
+    assert list(statuses(run(tmp_path, *names)).values()).count(Status.DONE) == 2
+
+
+def test_waiting_for_memory_does_not_count_as_time_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each takes 3 s of its 4; the last waits for 6."""
+    monkeypatch.setattr(workers, "available_bytes", lambda: 0)
+    names = [f"{index}.heavy-30-long" for index in range(3)]
+    outcomes = run(tmp_path, *names, options=replace(TWO, jobs=3, time_limit_s=4.0))
+    assert statuses(outcomes) == dict.fromkeys(names, Status.DONE)
