@@ -1,5 +1,6 @@
 """Many photos, one after the other or several at once, and what happens when a result is already there."""
 
+import os
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -134,4 +135,4 @@ def settle_existing(job: Job, existing: Existing) -> Outcome | None:
 
 def _is_there(path: Path) -> bool:
     """Also for a link to nowhere: to write there would replace it."""
-    return path.exists() or path.is_symlink()
+    return os.path.lexists(path)

@@ -1,5 +1,6 @@
 """Options from a TOML file: one that is named, or the user's own. What is typed on the command line wins over both."""
 
+import os
 import tomllib
 from collections.abc import Iterator
 from datetime import date, time
@@ -27,7 +28,7 @@ def use_config(context: typer.Context, named: Path | None) -> Path | None:
     file = named
     if named is None:
         file = user_file()
-        if not file.is_file():
+        if not os.path.isfile(file):
             return named
     assert file is not None
     if not context.resilient_parsing:  # as it is for the completion of half a command line

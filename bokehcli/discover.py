@@ -87,7 +87,7 @@ def discover(
     Raises UsageError when a source is absent, when a result would replace one of the sources, and when two sources
     still share a destination.
     """
-    if out.exists() and not out.is_dir():
+    if os.path.exists(out) and not os.path.isdir(out):
         raise UsageError(f"{out}: the output must be a folder, and this is a file")
     _without_links.cache_clear()  # the file system may have changed since the last call
     search = _Search(out, selection)
@@ -157,7 +157,7 @@ class _Search:
                 path = Path(root, name)
                 if name.startswith("."):
                     continue
-                if path.is_symlink():
+                if os.path.islink(path):
                     self.notes.append(f"{path}: left out, a link to a folder")
                 elif out is not None and _identity(path) == out:
                     self.notes.append(f"{path}: left out, it is the output folder")
@@ -238,7 +238,7 @@ def _told_apart(one: Path, other: Path, out: Path) -> bool:
 
     It is when both sources lie in one folder (there they are two files) on the file system that out will be on.
     """
-    while not out.exists() and out != out.parent:
+    while not os.path.exists(out) and out != out.parent:
         out = out.parent
     return _place(one.parent) == _place(other.parent) and one.stat().st_dev == out.stat().st_dev
 

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 from bokehcli.errors import LedgerError
@@ -73,8 +74,12 @@ def name_of(shard: Shard) -> str:
 
 
 def files_of(out: Path) -> list[Path]:
-    """Every ledger in a folder."""
-    return sorted(path for path in (out / NAME, *out.glob(".bokeh-*-of-*.sqlite3")) if path.is_file())
+    """Every ledger in a folder; none where it cannot be read."""
+    try:
+        names = os.listdir(out)
+    except OSError:
+        return []
+    return sorted(out / name for name in names if name == NAME or fnmatchcase(name, ".bokeh-*-of-*.sqlite3"))
 
 
 def open_file(path: Path) -> tuple[sqlite3.Connection, list[Entry]]:
@@ -102,7 +107,7 @@ def read_file(path: Path) -> list[Entry]:
     """What a ledger says; nothing is written. Raises LedgerError."""
     # not mode=ro: such a connection leaves SQLite's auxiliary files behind. Where nothing may be written, and where no run
     # has a log open, the file is as it is at rest.
-    at_rest = path.name == NAME and not path.with_name(f"{NAME}-wal").exists()
+    at_rest = path.name == NAME and not os.path.exists(path.with_name(f"{NAME}-wal"))
     access = "immutable=1" if at_rest or not os.access(path.parent, os.W_OK) else "mode=rw"
     with translated(path), closing(sqlite3.connect(f"{path.absolute().as_uri()}?{access}", WAIT_S, uri=True)) as connection:
         return list(_entries(connection))

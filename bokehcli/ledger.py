@@ -71,7 +71,7 @@ class Ledger:
         for file in files_of(out):
             if file != self.path:
                 self._read(file)
-        if self.path.exists():
+        if os.path.exists(self.path):
             self._open()
 
     def __enter__(self) -> "Ledger":

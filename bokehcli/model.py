@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -78,12 +79,12 @@ def find_model(path: Path | None = None) -> ModelCard:
 
     path: its folder, its card or one of its ONNX files; None is the bundled model. Raises ModelError.
     """
-    folder = bundled_folder() if path is None else path if path.is_dir() else path.parent
+    folder = bundled_folder() if path is None else path if os.path.isdir(path) else path.parent
     card_path = path if path is not None and path.suffix == ".json" else folder / CARD
     try:
         written = json.loads(card_path.read_text("utf-8"))
     except FileNotFoundError as error:
-        what = f"no {CARD} there" if folder.is_dir() else "no such folder"
+        what = f"no {CARD} there" if os.path.isdir(folder) else "no such folder"
         raise ModelError(f"{path or folder}: not a model ({what})") from error
     except (OSError, ValueError) as error:
         raise ModelError(f"{card_path}: cannot be read as a model card ({error})") from error

@@ -1,5 +1,6 @@
 """One photo from stdin or a file to stdout: bokeh run - --out -."""
 
+import os
 import sys
 from collections.abc import Sequence
 from contextlib import closing
@@ -24,7 +25,7 @@ def pipe_photo(sources: Sequence[Path], out: Path, options: RunOptions, running:
     """
     if out != STDIN:
         raise UsageError("a photo from stdin goes to stdout: give --out -")
-    if len(sources) != 1 or sources[0].is_dir():
+    if len(sources) != 1 or os.path.isdir(sources[0]):
         raise UsageError("to stdout goes one photo: give one, or - for stdin")
     if sys.stdout is None or sys.stdout.isatty():
         raise UsageError("stdout is a terminal: send the photo into a file or a pipe")

@@ -1,5 +1,6 @@
 """One photo through the stages, from its file to the file of its rendering, or from bytes to bytes."""
 
+import os
 import time
 import traceback
 from collections.abc import Callable
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 
 from bokehcli.budget import weight_of
 from bokehcli.decode import declared_megapixels, decode_photo
-from bokehcli.discover import Job
+from bokehcli.discover import CONTAINER_OF_SUFFIX, Job
 from bokehcli.encode import Encoding, encode_image, encode_map, encoding_losses
 from bokehcli.errors import BokehError, PhotoError, ReadError, UnsupportedPhoto, WriteError
 from bokehcli.infer import Network, open_network
@@ -104,7 +105,7 @@ class Renderer:
         """Write a job's files, the photo last, and note each in written. Raises WriteError."""
         exclusive = self.options.existing is not Existing.OVERWRITE and not job.replaces
         for path, data in ((job.alpha, rendering.alpha), (job.defocus, rendering.defocus)):
-            if path is None or data is None or (self.options.existing is Existing.SKIP and path.exists()):
+            if path is None or data is None or (self.options.existing is Existing.SKIP and os.path.exists(path)):
                 continue
             write_atomic(path, data, exclusive=exclusive)
             written.append(path)
@@ -116,6 +117,9 @@ class Renderer:
         self.admit(weight_of(declared_megapixels(data), len(data)))
         photo = decode_photo(data, name, self.options.decode)
         findings.megapixels = photo.megapixels
+        named = CONTAINER_OF_SUFFIX.get(Path(name).suffix.lower(), photo.container)
+        if named is not photo.container:
+            findings.warnings.append(f"{photo.container.value} by its content, not {named.value} as its name says")
         container = self.options.encode.container or photo.container
         findings.warnings += self._allowed(photo, (*photo.warnings, *encoding_losses(photo, container)))
         edit = alpha = defocus = None

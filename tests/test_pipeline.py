@@ -231,6 +231,20 @@ def test_the_format_asked_for_is_the_one_written_and_what_it_cannot_hold_is_a_wa
     assert len(outcome.warnings) == 1
 
 
+@pytest.mark.parametrize(
+    ("name", "form", "told"), [("a.png", "jpeg", True), ("a.JPE", "jpeg", False), ("a.photo", "png", False)]
+)
+def test_a_name_that_says_another_container_is_told_of_and_kept(tmp_path: Path, name: str, form: str, told: bool) -> None:
+    with open(tmp_path / name, "wb") as file:
+        Image.fromarray(picture()).save(file, form)
+    job = job_for(tmp_path / name, tmp_path / "out")
+    outcome = renderer().render_photo(job)
+    assert outcome.warnings == (("jpeg by its content, not png as its name says",) if told else ())
+    assert outcome.destination == tmp_path / "out" / name
+    with Image.open(outcome.destination) as image:
+        assert image.format == form.upper()
+
+
 def test_a_quality_asked_for_goes_before_the_photos_own(tmp_path: Path) -> None:
     source = saved(tmp_path / "a.jpg", picture(128, 128), quality=90)
     sizes = {}

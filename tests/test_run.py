@@ -182,3 +182,29 @@ def test_a_second_run_replaces_nothing_unasked(photos: Path, tmp_path: Path) -> 
     assert (tmp_path / "coffee.jpg").stat().st_mtime_ns == first.st_mtime_ns
     assert run(photos / "coffee.jpg", "--out", tmp_path, "--overwrite").returncode == 0
     assert (tmp_path / "coffee.jpg").stat().st_mtime_ns != first.st_mtime_ns
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="names are shorter there")
+def test_a_name_too_long_for_its_maps_or_its_new_suffix_costs_that_photo_only(tmp_path: Path) -> None:
+    """Names may have 255 bytes; a map's is longer than its photo's."""
+    folder = tmp_path / "in"
+    for name in ("a.png", "x" * 250 + ".png"):
+        folder.mkdir(exist_ok=True)
+        Image.new("RGB", (16, 12)).save(folder / name)
+    for out, more in (("maps", []), ("maps", ["--no-ledger", "--skip-existing"]), ("avif", ["--format", "avif"])):
+        assert run(folder, "--jobs", "1", "--save-maps", "--out", tmp_path / out, *more).returncode == 1
+        assert len(list((tmp_path / out).glob("a.*"))) == 3
+        assert list((tmp_path / out).glob("x*")) == []
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="names are shorter there")
+def test_names_too_long_for_the_system_are_misuse_or_failures(tmp_path: Path) -> None:
+    Image.new("RGB", (16, 12)).save(tmp_path / "a.png")
+    long = str(tmp_path / ("x" * 300))
+    commands = [[long, "--out", "out"], [str(tmp_path / "a.png"), "--out", long], ["--out", "out", "--files-from", long]]
+    commands += [[str(tmp_path / "a.png"), "--out", str(tmp_path / "o"), *(option, long)] for option in ("--model", "--config")]
+    for command in commands:
+        done = run(*command)
+        assert done.returncode in (1, 2)
+        assert "xxx" in done.stderr
+        assert "Traceback" not in done.stderr
