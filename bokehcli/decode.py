@@ -198,8 +198,16 @@ def _decode_by_opencv(data: bytes, name: str, container: Container) -> NDArray[A
     Raises DecodeError, UnsupportedPhoto.
     """
     readable = containers.for_decoder(data, container)
-    if container is Container.TIFF:
-        readable = tiff_samples.prepared(readable)
+    if container is not Container.TIFF:
+        return _read(readable, name, container)
+    if tiff_samples.lies_apart(data):
+        channels = [_read(plane, name, container) for plane in tiff_samples.planes(readable)]
+        return tiff_samples.restored(data, tiff_samples.joined(channels))
+    return tiff_samples.restored(data, _read(tiff_samples.prepared(readable), name, container))
+
+
+def _read(readable: bytes, name: str, container: Container) -> NDArray[Any]:
+    """What OpenCV makes of it. Raises DecodeError, UnsupportedPhoto."""
     try:
         decoded = cv2.imdecode(np.frombuffer(readable, np.uint8), cv2.IMREAD_UNCHANGED)
     except (cv2.error, MemoryError) as error:
@@ -211,7 +219,7 @@ def _decode_by_opencv(data: bytes, name: str, container: Container) -> NDArray[A
     if decoded.dtype not in (np.uint8, np.uint16, np.float32) or decoded.shape[2:] not in ((), (3,), (4,)):
         raise UnsupportedPhoto(name, f"samples of type {decoded.dtype}, {decoded.shape[2:]} channels are not rendered")
     pixels: NDArray[Any] = decoded
-    return tiff_samples.restored(data, pixels) if container is Container.TIFF else pixels
+    return pixels
 
 
 def _split(decoded: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any] | None]:

@@ -1,9 +1,11 @@
 """TIFF samples that OpenCV does not read as they are meant, and what has to be done about them.
 
-OpenCV knows neither grey with opacity nor floats of 16 bits. Both lie in the file like something that it does know: a row
-of grey and opacity in turn is a row of grey twice as long, and a float of 16 bits is a whole number to whoever does not ask.
+OpenCV knows neither grey with opacity nor floats of 16 bits, nor more than 8 bits in channels that lie apart. They all lie in
+the file like something that it does know: a row of grey and opacity in turn is a row of grey twice as long, a float of 16 bits
+is a whole number to whoever does not ask, and each of the channels is a grey picture.
 """
 
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -11,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bokehcli.containers import tiff
-from bokehcli.containers.ifd import LONG, Field, numbers
+from bokehcli.containers.ifd import LONG, Field, is_big, numbers
 from bokehcli.containers.reading import Malformed
 
 Image = NDArray[Any]
@@ -20,6 +22,7 @@ WHITE_IS_0, BLACK_IS_0, RGB, CMYK = 0, 1, 2, 5  # of the tag PhotometricInterpre
 UNSIGNED, FLOAT, UNDEFINED = 1, 3, 4  # of SampleFormat
 NO_PREDICTOR, DIFFERENCES, FLOAT_DIFFERENCES = 1, 2, 3  # of Predictor
 BYTE_WISE = (1, 5, 8, 32773, 32946)  # compressions that know nothing of samples: none, LZW, Deflate, PackBits, old Deflate
+PLACES = (tiff.STRIP_OFFSETS, tiff.STRIP_LENGTHS, tiff.TILE_OFFSETS, tiff.TILE_LENGTHS)
 PIXEL_DIMENSIONS = 3  # of a picture with channels
 COLOURS = 3
 MOST_WIDE = (1 << 32) - 1
@@ -34,8 +37,9 @@ def refusal(data: bytes) -> str | None:
         return "a TIFF of signed samples, of whole numbers of 32 bits or of floats of 64: save it with 8, 16 or float 32 bits"
     if kind == FLOAT and bits not in (16, 32):
         return f"a TIFF of floats of {bits} bits: save it with 32"
-    if bits > 8 and (tiff.is_planar(data) or tiff.photometric(data) not in (WHITE_IS_0, BLACK_IS_0, RGB)):
-        return "a TIFF of more than 8 bits that is not interleaved grey or RGB: save it as that"
+    apart = tiff.is_planar(data) and not lies_apart(data)
+    if bits > 8 and (apart or tiff.photometric(data) not in (WHITE_IS_0, BLACK_IS_0, RGB)):
+        return "a TIFF of more than 8 bits that is neither grey nor RGB, or compressed as pictures: save it as RGB"
     if kind == FLOAT and (bits == 16 or is_grey_with_opacity(data)) and _predictor(data) == FLOAT_DIFFERENCES:
         return "a TIFF of floats of 16 bits or of grey with opacity, compressed with a predictor: save it without"
     return None
@@ -46,9 +50,10 @@ def warnings(data: bytes) -> tuple[str, ...]:
     found = []
     if tiff.pages(data) > 1:
         found.append(f"only the first of its {tiff.pages(data)} pages is rendered")
-    if tiff.photometric(data) in (WHITE_IS_0, BLACK_IS_0) and tiff.samples(data) > 1 and not is_grey_with_opacity(data):
+    in_two = is_grey_with_opacity(data) or lies_apart(data)
+    if tiff.photometric(data) in (WHITE_IS_0, BLACK_IS_0) and tiff.samples(data) > 1 and not in_two:
         deep = ", and 8 of its bits a channel are kept" if tiff.bits(data) > 8 else ""
-        found.append(f"the opacity of a grey TIFF that lies apart or is compressed as a picture was left out{deep}")
+        found.append(f"the opacity of a grey TIFF that is compressed as a picture was left out{deep}")
     return tuple(found)
 
 
@@ -59,10 +64,46 @@ def is_grey_with_opacity(data: bytes) -> bool:
     return grey and tiff.samples(data) == 2 and not tiff.is_planar(data) and readable
 
 
+def lies_apart(data: bytes) -> bool:
+    """Whether its channels are to be read one by one: see `planes`. Raises Malformed."""
+    channels = {RGB: (3, 4), WHITE_IS_0: (2,), BLACK_IS_0: (2,)}.get(tiff.photometric(data), ())
+    readable = tiff.is_planar(data) and tiff.samples(data) in channels and tiff.number(data, tiff.COMPRESSION, 1) in BYTE_WISE
+    return readable and (tiff.bits(data) > 8 or tiff.photometric(data) != RGB)
+
+
+def planes(data: bytes) -> Iterator[bytes]:
+    """Each channel of a TIFF that `lies_apart` as a grey one. Raises Malformed."""
+    big, channels = is_big(data), tiff.samples(data)
+    single = {tiff.SAMPLES: 1, tiff.PLANES: 1, tiff.PHOTOMETRIC: BLACK_IS_0, tiff.BITS: tiff.bits(data)}
+    if _is_float(data):
+        single[tiff.SAMPLE_FORMAT] = UNSIGNED if tiff.bits(data) == 16 else FLOAT
+    gone = (tiff.EXTRA_SAMPLES,) if _is_float(data) else (tiff.EXTRA_SAMPLES, tiff.SAMPLE_FORMAT)
+    fields = [numbers(tag, value, big=big) for tag, value in single.items()]
+    where = {tag: values for tag in PLACES if (values := tiff.all_numbers(data, tag))}
+    if any(len(values) % channels for values in where.values()):
+        raise Malformed("its channels do not lie in equally many pieces")
+    for channel in range(channels):
+        pieces = [
+            numbers(tag, *values[channel * len(values) // channels :][: len(values) // channels], big=big, kind=LONG)
+            for tag, values in where.items()
+        ]
+        yield tiff.with_fields(data, (*fields, *pieces), without=gone)
+
+
+def joined(channels: Sequence[Image]) -> Image:
+    """What OpenCV made of `planes`, in its own order: (H, W, 2), grey and opacity, or (H, W, 3 or 4), BGR and opacity.
+
+    Raises Malformed where they are not alike.
+    """
+    if len({(each.shape, each.dtype) for each in channels}) > 1 or channels[0].ndim > 2:
+        raise Malformed("its channels are not alike")
+    return np.dstack([*channels[:3][::-1], *channels[3:]] if len(channels) > 2 else list(channels))
+
+
 def prepared(data: bytes) -> bytes:
     """The same samples as OpenCV can read them; `restored` makes of what it reads what they are. Raises Malformed."""
     kind, bits = tiff.number(data, tiff.SAMPLE_FORMAT, UNSIGNED), tiff.bits(data)
-    big = data[:2] == b"MM"
+    big = is_big(data)
     fields: list[Field] = []
     if kind == FLOAT and bits == 16:
         fields.append(numbers(tiff.SAMPLE_FORMAT, *(UNSIGNED,) * tiff.samples(data), big=big))
@@ -80,19 +121,19 @@ def prepared(data: bytes) -> bytes:
 
 
 def restored(data: bytes, decoded: Image) -> Image:
-    """What `data` means, from what OpenCV made of `prepared` and tiff.for_decoder.
+    """What `data` means, from what OpenCV made of `prepared` and tiff.for_decoder, or from what was `joined`.
 
-    decoded: (H, W[, C]), and (H, 2 W) of grey with opacity. Returns (H, W), grey; (H, W, 2), grey and opacity; (H, W, 3 or
-    4), BGR and opacity; uint8, uint16 or float32, white at the type's top or at 1, opacity not multiplied in. Raises
+    decoded: (H, W[, C]), and (H, 2 W) of grey and opacity in turn. Returns (H, W), grey; (H, W, 2), grey and opacity; (H, W,
+    3 or 4), BGR and opacity; uint8, uint16 or float32, white at the type's top or at 1, opacity not multiplied in. Raises
     Malformed.
     """
     picture = _paired(data, decoded) if is_grey_with_opacity(data) else decoded
-    if tiff.number(data, tiff.SAMPLE_FORMAT, UNSIGNED) == FLOAT and picture.dtype == np.uint16:
+    if _is_float(data) and picture.dtype == np.uint16:
         picture = picture.view(np.float16).astype(np.float32)
     if tiff.photometric(data) == CMYK:
         return picture[..., :COLOURS] if picture.ndim == PIXEL_DIMENSIONS else picture
     top = 1 if picture.dtype == np.float32 else np.iinfo(picture.dtype).max
-    if tiff.photometric(data) == WHITE_IS_0 and (picture.dtype != np.uint8 or is_grey_with_opacity(data)):
+    if tiff.photometric(data) == WHITE_IS_0 and (picture.dtype != np.uint8 or picture.ndim == PIXEL_DIMENSIONS):
         grey = picture[..., :1] if picture.ndim == PIXEL_DIMENSIONS else picture
         np.subtract(top, grey, out=grey)  # OpenCV does so with 8 bits and without opacity alone
     if tiff.is_premultiplied(data) and picture.ndim == PIXEL_DIMENSIONS and picture.shape[2] in (2, 4):
@@ -113,6 +154,10 @@ def _paired(data: bytes, decoded: Image) -> Image:
         tile = pairs[:, left : left + width]
         np.cumsum(tile, axis=1, dtype=tile.dtype, out=tile)
     return pairs
+
+
+def _is_float(data: bytes) -> bool:
+    return tiff.number(data, tiff.SAMPLE_FORMAT, UNSIGNED) == FLOAT
 
 
 def _predictor(data: bytes) -> int:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageCms, ImageOps
 
 from bokehcli.containers import tiff as tiff_files
-from bokehcli.containers.ifd import LONG, SHORT, Field
+from bokehcli.containers.ifd import LONG, SHORT, Field, numbers
 from bokehcli.decode import decode_photo
 from bokehcli.errors import DecodeError, PhotoError, UnsupportedPhoto
 from bokehcli.options import DecodeOptions
@@ -88,13 +88,8 @@ def test_tiff_samples_come_as_they_are(channels, dtype, options):
     assert channels < 4 or np.array_equal(photo.opacity, pixels[..., 3])
 
 
-def test_planar_tiff_is_read_with_8_bits_and_refused_with_16():
-    pixels = noise(3)
-    planar = np.ascontiguousarray(np.moveaxis(pixels, 2, 0))
-    assert np.array_equal(decode(tiff(planar, photometric="rgb", planarconfig="separate")).image, pixels)
-    with pytest.raises(UnsupportedPhoto, match="interleaved"):
-        decode(tiff(planar.astype(np.uint16), photometric="rgb", planarconfig="separate"))
-    with pytest.raises(UnsupportedPhoto, match="interleaved"):
+def test_deep_colours_that_are_not_rgb_are_refused():
+    with pytest.raises(UnsupportedPhoto, match="neither grey nor RGB"):
         decode(tiff(noise(4, np.uint16), photometric="separated"))
 
 
@@ -138,11 +133,44 @@ def test_a_tile_wider_than_can_be_said_twice_is_damage():
             decode(wide)
 
 
-def test_planar_grey_tiff_loses_its_opacity_with_a_warning():
-    planes = np.ascontiguousarray(np.moveaxis(noise(2), 2, 0))
-    photo = decode(tiff(planes, photometric="minisblack", planarconfig="separate", extrasamples=["unassalpha"]))
-    assert photo.opacity is None
-    assert "opacity" in photo.warnings[0]
+@pytest.mark.parametrize("options", LAYOUTS)
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float16, np.float32])
+@pytest.mark.parametrize("channels", [2, 3, 4])
+def test_channels_that_lie_apart_are_read_as_they_are(channels, dtype, options):
+    if np.dtype(dtype).kind == "f" and "predictor" in options:
+        pytest.skip("tifffile cannot write it")
+    pixels = samples(dtype, channels)
+    extra = {} if channels == 3 else {"extrasamples": ["unassalpha"]}
+    kind = "minisblack" if channels == 2 else "rgb"
+    planes = np.ascontiguousarray(np.moveaxis(pixels, 2, 0))
+    photo = decode(tiff(planes, photometric=kind, planarconfig="separate", **extra, **options))
+    assert not photo.warnings
+    assert np.array_equal(photo.image, np.dstack([pixels[..., 0]] * 3) if channels == 2 else pixels[..., :3])
+    assert channels == 3 or np.array_equal(photo.opacity, pixels[..., -1])
+
+
+def test_grey_that_lies_apart_from_its_opacity_may_have_white_at_0_or_be_premultiplied():
+    for dtype in (np.uint8, np.uint16):
+        top = np.iinfo(dtype).max
+        grey, opacity = noise(1, dtype), np.maximum(noise(1, dtype, seed=4), top // 2)
+        inverted = np.stack((top - grey, opacity))
+        form = {"planarconfig": "separate", "extrasamples": ["unassalpha"]}
+        photo = decode(tiff(inverted, photometric="miniswhite", **form))
+        assert np.array_equal(photo.image[..., 0], grey)
+        assert np.array_equal(photo.opacity, opacity)
+        premultiplied = np.stack((np.rint(grey * (opacity / top)).astype(dtype), opacity))
+        form["extrasamples"] = ["assocalpha"]
+        photo = decode(tiff(premultiplied, photometric="minisblack", **form))
+        assert np.abs(photo.image[..., 0].astype(int) - grey).max() <= 1
+
+
+def test_channels_in_unequal_pieces_are_damage():
+    planes = np.ascontiguousarray(np.moveaxis(noise(3, np.uint16), 2, 0))
+    whole = tiff(planes, photometric="rgb", planarconfig="separate", rowsperstrip=8)
+    offsets = tiff_files.all_numbers(whole, tiff_files.STRIP_OFFSETS)
+    spoilt = tiff_files.with_fields(whole, (numbers(tiff_files.STRIP_OFFSETS, *offsets[:-1], big=False, kind=LONG),))
+    with pytest.raises(DecodeError, match="pieces"):
+        decode(spoilt)
 
 
 @pytest.mark.parametrize("options", [layout for layout in LAYOUTS if "predictor" not in layout])

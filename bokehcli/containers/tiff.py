@@ -190,6 +190,11 @@ def _first(page: Directory, tag: int, default: int = 0, *, big: bool) -> int:
     return (integers(page.find(tag), big=big, most=1) or (default,))[0]
 
 
+def all_numbers(data: bytes, tag: int) -> tuple[int, ...]:
+    """Every value of a whole-number tag of the first page; none where it is absent. Raises Malformed."""
+    return integers(read_directory(data).find(tag), big=is_big(data))
+
+
 def number(data: bytes, tag: int, default: int = 0) -> int:
     """The first value of a whole-number tag of the first page, or the default. Raises Malformed."""
     return _first(read_directory(data), tag, default, big=is_big(data))
