@@ -6,6 +6,7 @@ Everything happens in linear light. Work goes block by block, so that memory doe
 focus has no detail, and its blocks are made at half or quarter size up to the encoded background.
 """
 
+import math
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bokehcli import optics
-from bokehcli.light import CODES, Scene, source_table
+from bokehcli.light import CODES, Patch, Scene, resized, source_table
 from bokehcli.opencv import cv2
 from bokehcli.options import LensOptions
 from bokehcli.pixels import neighbours, round_up
@@ -27,7 +28,7 @@ Image = NDArray[Any]
 Float = NDArray[np.float32]
 
 TILE_PX = 512
-BLOCK_PX = 128  # a block's largest side, in the pixels of the size it is rendered at
+BLOCK_PX = 256  # a block's largest side, in the pixels of the size it is rendered at; threads wait for each other at 128
 ROWS_PX = 128  # rows composed at a time
 FOURIER_FROM_PX = 13  # a kernel of this side or more is cheaper through a Fourier transform
 CAT_EYE_CELLS = 8  # along the long side; the aperture's shape is interpolated between their corners
@@ -119,30 +120,42 @@ class Lens:
 
     def background_of(self, block: Block, inner: Box) -> Float:
         """(4, h, w): blurred light of a box in the block's reduced pixels, and its weight."""
-        mixed: Float | None = None
+        patch = self.patch_of(block, inner)
         circles_px = map_at(self.defocus, self.scene.size, inner, block.reduction) * np.float32(self.largest_px)
         # beyond the block, where the margin lies, the map may go on to layers that the block does not have
         position = np.clip(layer_positions(circles_px, self.radii_px), block.layers[0], block.layers[-1])
+        mixed = np.zeros((4, *position.shape), np.float32)
         for layer in block.layers:
             share = np.maximum(np.float32(0.0), np.float32(1.0) - np.abs(position - np.float32(layer)))
-            blurred = self.blurred(block, inner, layer) * share
-            mixed = blurred if mixed is None else np.add(mixed, blurred, out=mixed)
-        assert mixed is not None
+            for plane, sum_of_layers in zip(self.blurred(block, inner, layer, patch), mixed, strict=True):
+                cv2.accumulateProduct(plane, share, sum_of_layers)
         return mixed
 
-    def blurred(self, block: Block, inner: Box, layer: int) -> Float:
+    def patch_of(self, block: Block, inner: Box) -> Patch:
+        """The light that the layers of a block need, but for what the scene holds already."""
+        coarsest, reach = block.reduction, 0
+        for layer in block.layers:
+            reduction = self.reduction_of(layer)
+            if layer and not self.scene.holds(reduction):
+                half = math.ceil(self.radii_px[layer - 1] / reduction * optics.LONGEST_REACH) + 1
+                coarsest, reach = max(coarsest, reduction), max(reach, half * reduction // block.reduction)
+        step = coarsest // block.reduction
+        return Patch(self.scene, Box(*(edge * step for edge in shrink(grow(inner, reach), step))), block.reduction)
+
+    def blurred(self, block: Block, inner: Box, layer: int, patch: Patch) -> Float:
         """(4, h, w): the light of a box in the block's reduced pixels, seen through the aperture of a layer."""
         if layer == 0:
-            return self.scene.crop(inner, 1)
+            return patch.crop(inner, 1)
         reduction = self.reduction_of(layer)
         times = reduction // block.reduction
         # one pixel more on each side, for the interpolation between reduced pixels
         outer = inner if times == 1 else grow(shrink(inner, times), 1)
         blurred: Float | None = None
         for kernel, share in self.kernels(block, inner, self.radii_px[layer - 1] / reduction):
-            through = convolved(self.scene.crop(grow(outer, kernel.shape[0] // 2), reduction), kernel)
+            through = convolved(patch.crop(grow(outer, kernel.shape[0] // 2), reduction), kernel)
             if times > 1:
-                through = np.stack([enlarge(plane, times, outer, inner) for plane in through])
+                top, left = inner.top - outer.top * times, inner.left - outer.left * times
+                through = resized(through, times)[:, top : top + inner.height, left : left + inner.width]
             through = through if share is None else through * share
             blurred = through if blurred is None else blurred + through
         assert blurred is not None
@@ -231,16 +244,15 @@ def convolved(light: Float, kernel: Float) -> Float:
     """(4, h, w) light through an aperture, without the border of half a kernel."""
     side = kernel.shape[0]
     height, width = light.shape[1] - side + 1, light.shape[2] - side + 1
-    through = np.empty((4, height, width), np.float32)
-    planes = 4
-    if light[3].min() == 1.0:  # nothing in focus and no border near: all the light there can be
-        through[3] = 1.0
-        planes = 3
+    # where nothing in focus and no border is near, the weight is all that there can be
+    planes = 3 if light[3].min() == 1.0 else 4
     if side < FOURIER_FROM_PX:
-        inside = slice(side // 2, side // 2 + height), slice(side // 2, side // 2 + width)
-        for plane, blurred in zip(light[:planes], through, strict=False):
-            blurred[:] = cv2.filter2D(plane, -1, kernel, borderType=cv2.BORDER_CONSTANT)[inside]
-        return through
+        # planes below each other: what one gives the next lies in the border
+        tall, filtered = np.ascontiguousarray(light[:planes]), np.ones(light.shape, np.float32)
+        flat = filtered[:planes].reshape(-1, light.shape[2])
+        cv2.filter2D(tall.reshape(flat.shape), -1, kernel, dst=flat, borderType=cv2.BORDER_CONSTANT)
+        return filtered[:, side // 2 : side // 2 + height, side // 2 : side // 2 + width]
+    through = np.ones((4, height, width), np.float32)
     padded = np.zeros([cv2.getOptimalDFTSize(length) for length in light.shape[1:]], np.float32)
     padded[:side, :side] = kernel
     spectrum = cv2.dft(padded)

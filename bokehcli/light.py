@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from bokehcli import optics
 from bokehcli.opencv import cv2
 from bokehcli.pixels import linear_to_srgb
-from bokehcli.tiling import Box, boxes_of, clip
+from bokehcli.tiling import Box, boxes_of, clip, shrink
 from bokehcli.tone import SRGB, Curve, Curves, Srgb, encoded_table, floats_of, light_of
 
 Image = NDArray[Any]
@@ -64,10 +64,15 @@ class Scene:
             pass
         self.smallest = whole
 
+    def holds(self, reduction: int) -> bool:
+        """Whether the light of that size is there already."""
+        return reduction == optics.LARGEST_REDUCTION and self.smallest is not None
+
     def crop(self, box: Box, reduction: int) -> Float:
         """(4, h, w) light of a box in reduced pixels; zero where it reaches over the border."""
         inside = clip(box, tuple(-(-side // reduction) for side in self.size))
-        if reduction == optics.LARGEST_REDUCTION and self.smallest is not None:
+        if self.holds(reduction):
+            assert self.smallest is not None
             light = self.smallest[:, *inside.slices]
         else:
             light = self.reduced(clip(Box(*(edge * reduction for edge in inside)), self.size), reduction)
@@ -127,6 +132,45 @@ class Scene:
             return encode_light(colour, self.codes)
         encoded: Float = cv2.merge([floats_of(channel, curve) for channel, curve in zip(colour, self.curves, strict=True)])
         return encoded
+
+
+class Patch:
+    """The light around one block, brought to linear light once for all layers; box: in the block's reduced pixels."""
+
+    def __init__(self, scene: Scene, box: Box, reduction: int) -> None:
+        self.scene = scene
+        self.box = box
+        self.reduction = reduction
+        self._light: dict[int, Float] = {}
+
+    def crop(self, box: Box, reduction: int) -> Float:
+        """Scene.crop, out of the patch where that holds it."""
+        if self.scene.holds(reduction):
+            return self.scene.crop(box, reduction)
+        own = shrink(self.box, reduction // self.reduction)
+        if box.top < own.top or box.bottom > own.bottom or box.left < own.left or box.right > own.right:
+            return self.scene.crop(box, reduction)
+        rows, columns = slice(box.top - own.top, box.bottom - own.top), slice(box.left - own.left, box.right - own.left)
+        return self._at(reduction)[:, rows, columns]
+
+    def _at(self, reduction: int) -> Float:
+        if reduction not in self._light:
+            if reduction == self.reduction:
+                self._light[reduction] = self.scene.crop(self.box, reduction)
+            else:
+                self._light[reduction] = resized(self._at(reduction // 2), 0.5)
+        return self._light[reduction]
+
+
+def resized(planes: Float, times: float) -> Float:
+    """(4, h, w) -> so many times the size, bilinear; a plane's outermost pixels may take from its neighbour when it grows.
+
+    Half the size, of even sides, is the average of two by two pixels.
+    """
+    height, width = round(planes.shape[1] * times), round(planes.shape[2] * times)
+    tall = np.ascontiguousarray(planes).reshape(-1, planes.shape[2])
+    enlarged: Float = cv2.resize(tall, (width, planes.shape[0] * height), interpolation=cv2.INTER_LINEAR)
+    return enlarged.reshape(-1, height, width)
 
 
 def looked_up(image: Image, table: Float, *others: Float) -> Float:

@@ -20,6 +20,7 @@ SUPERSAMPLING = 8
 # A blur of this radius or more is rendered at half the size, of twice that radius at a quarter: the kernel then spans at
 # least 12 reduced pixels.
 REDUCE_FROM_PX = 12.0
+LONGEST_REACH = 1.26  # of an aperture's corner, in radii, at most: a square of the disc's area
 LARGEST_REDUCTION = 4
 # A pixel gives light to the blur by max(0, 1 - SOURCE_SLOPE x alpha). With the plain 1 - alpha the mixed pixels of an edge
 # of one pixel's width give 1/6 pixel of the subject's own light away, with this 1/96.
