@@ -91,6 +91,7 @@ def _decode(data: bytes, name: str, container: Container, options: DecodeOptions
         quality=containers.estimated_quality(data, container),
         subsampling=containers.subsampling(data, container),
         progressive=container is Container.JPEG and jpeg.is_progressive(data),
+        optimised=container is not Container.JPEG or not jpeg.has_usual_codes(data),
         bits=bits,
         carried=carried,
         warnings=(*warnings, *told, *lost),

@@ -32,8 +32,8 @@ class Encoding:
 
     quality: 1 to 100, of JPEG, WebP, AVIF and HEIC; None is DEFAULT_QUALITY, and lossless for WebP. grey: a single channel,
     the image's first, where the container has that; beside opacity where it has both. subsampling: for JPEG and HEIC, as
-    in Photo; None is 4:2:0, and for JPEG 4:4:4 from quality 90. progressive: a JPEG in scans of growing detail. bits: of a
-    channel of a uint16 image, where the container has a choice.
+    in Photo; None is 4:2:0, and for JPEG 4:4:4 from quality 90. progressive: a JPEG in scans of growing detail.
+    optimised: a JPEG with Huffman codes made for it. bits: of a channel of a uint16 image, where the container has a choice.
     """
 
     container: Container
@@ -41,6 +41,7 @@ class Encoding:
     grey: bool = False
     subsampling: str | None = None
     progressive: bool = False
+    optimised: bool = True
     bits: int = 16
 
 
@@ -118,8 +119,13 @@ def _parameters(encoding: Encoding) -> list[int]:
         quality = quality or DEFAULT_QUALITY[container]
         subsampling = encoding.subsampling or ("4:4:4" if quality >= FULL_COLOUR_QUALITY else "4:2:0")
         factor = getattr(cv2, f"IMWRITE_JPEG_SAMPLING_FACTOR_{subsampling.replace(':', '')}")
-        return [cv2.IMWRITE_JPEG_QUALITY, quality, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, factor,
-                cv2.IMWRITE_JPEG_OPTIMIZE, 1, cv2.IMWRITE_JPEG_PROGRESSIVE, int(encoding.progressive)]  # fmt: skip
+        parameters = {
+            cv2.IMWRITE_JPEG_QUALITY: quality,
+            cv2.IMWRITE_JPEG_SAMPLING_FACTOR: factor,
+            cv2.IMWRITE_JPEG_OPTIMIZE: int(encoding.optimised),
+            cv2.IMWRITE_JPEG_PROGRESSIVE: int(encoding.progressive),
+        }
+        return [number for pair in parameters.items() for number in pair]
     if container is Container.WEBP and quality is None:
         # Above 100 is lossless; colours under full transparency are kept too where OpenCV can (from 5.0).
         keep = getattr(cv2, "IMWRITE_WEBP_LOSSLESS_PRESERVE_COLOR", None)

@@ -150,6 +150,7 @@ class Renderer:
             grey=photo.grey,
             subsampling=photo.subsampling,
             progressive=photo.progressive,
+            optimised=photo.optimised,
             bits=photo.bits,
         )
 

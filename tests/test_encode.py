@@ -202,6 +202,17 @@ def test_map_is_an_8_bit_grey_png():
     assert np.array_equal(written, values)
 
 
+@pytest.mark.parametrize("optimised", [False, True])
+def test_huffman_codes_are_made_for_a_jpeg_where_they_were(optimised):
+    """Twice the time for some percent: the photo's own choice."""
+    source = io.BytesIO()
+    Image.fromarray(smooth()).save(source, "JPEG", optimize=optimised)
+    photo = decode_photo(source.getvalue(), "a.jpg", DecodeOptions())
+    assert photo.optimised is optimised
+    written = encode(photo.image, Container.JPEG, optimised=photo.optimised)
+    assert jpeg.has_usual_codes(written) is not optimised
+
+
 @pytest.mark.parametrize("progressive", [False, True])
 @pytest.mark.parametrize("grey", [False, True])
 def test_a_progressive_jpeg_stays_one(progressive, grey):

@@ -5,13 +5,17 @@ The kinds of ``Carried.others`` are "APP0" to "APP15" and "COM"; the payload is 
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
 
 from bokehcli.containers.photoshop import without_thumbnails
 from bokehcli.containers.reading import CutShort, Malformed, take, tiff_stream, unsigned
 from bokehcli.containers.stale import OLD_PIXELS_WARNING, cleaned, is_stale
 from bokehcli.photo import Carried
 
-SOI, EOI, SOS, DQT, COM, APP0 = 0xD8, 0xD9, 0xDA, 0xDB, 0xFE, 0xE0
+SOI, EOI, SOS, DHT, DQT, COM, APP0 = 0xD8, 0xD9, 0xDA, 0xC4, 0xDB, 0xFE, 0xE0
 APP1, APP2, APP11, APP13, APP14 = 0xE1, 0xE2, 0xEB, 0xED, 0xEE
 ALONE = {0x01, *range(0xD0, 0xDA)}  # markers without a length
 FRAMES = set(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
@@ -35,6 +39,18 @@ _LUMINANCE = (
     60, 57, 51, 56, 55, 64, 72, 92, 78, 64, 68, 87, 69, 55, 56, 80, 109, 81, 87, 95, 98, 103, 104, 103, 62, 77, 113,
     121, 112, 100, 120, 92, 101, 103, 99,
 )  # fmt: skip
+
+# How many Huffman codes of each length, 1 to 16 bits, the tables have that encoders use unless told otherwise (ITU-T T.81,
+# tables K.3 to K.6).
+_USUAL_CODES = {
+    bytes.fromhex(lengths)
+    for lengths in (
+        "00010501010101010100000000000000",
+        "00030101010101010101010000000000",
+        "0002010303020403050504040000017d",
+        "00020102040403040705040400010277",
+    )
+}
 
 
 @dataclass(frozen=True)
@@ -123,6 +139,18 @@ def is_progressive(data: bytes) -> bool:
     return any(segment.marker in PROGRESSIVE for segment in parse(data).segments)
 
 
+def has_usual_codes(data: bytes) -> bool:
+    """Whether its Huffman codes are those of every picture, not ones made for it. Raises Malformed."""
+    for segment in parse(data).segments:
+        at = 0
+        while segment.marker == DHT and at < len(segment.payload):
+            lengths = take(segment.payload, at + 1, 16)
+            if lengths not in _USUAL_CODES:
+                return False
+            at += 1 + 16 + sum(lengths)
+    return True
+
+
 def components(data: bytes) -> int:
     """Number of channels: 1 grey, 3 colour, 4 CMYK. Raises Malformed."""
     return frame(parse(data))[5]
@@ -143,24 +171,27 @@ def quality(data: bytes) -> int | None:
     """The IJG quality, 1 to 100, whose luminance table is nearest; None where there is no table. Raises Malformed."""
     jpeg = parse(data)
     wanted = frame(jpeg)[8] if frame(jpeg)[5] else 0  # the table of the first component
-    table: tuple[int, ...] = ()
+    table: list[int] = []
     for segment in jpeg.segments:
         at = 0
         while segment.marker == DQT and at < len(segment.payload):
             width = 2 if segment.payload[at] >> 4 else 1
             values = take(segment.payload, at + 1, 64 * width)
             if segment.payload[at] & 15 == wanted and not table:
-                table = tuple(int.from_bytes(values[i : i + width], "big") for i in range(0, len(values), width))
+                table = [int.from_bytes(values[i : i + width], "big") for i in range(0, len(values), width)]
             at += 1 + 64 * width
     if not table:
         return None
-    return min(range(100, 0, -1), key=lambda q: sum(abs(a - b) for a, b in zip(table, _ijg_table(q), strict=True)))
+    return 100 - int(np.argmin(np.abs(_ijg_tables() - np.array(table)).sum(axis=1)))
 
 
-def _ijg_table(quality: int) -> list[int]:
-    """The luminance table that libjpeg makes (jcparam.c, jpeg_quality_scaling)."""
-    scale = 5000 // quality if quality < 50 else 200 - 2 * quality
-    return [min(max((value * scale + 50) // 100, 1), 255) for value in _LUMINANCE]
+@lru_cache(maxsize=1)
+def _ijg_tables() -> NDArray[np.int64]:
+    """(100, 64): the luminance tables that libjpeg makes of the qualities 100 to 1 (jcparam.c, jpeg_quality_scaling)."""
+    quality = np.arange(100, 0, -1)
+    scale = np.where(quality < 50, 5000 // quality, 200 - 2 * quality)
+    tables: NDArray[np.int64] = np.clip((np.array(_LUMINANCE) * scale[:, None] + 50) // 100, 1, 255)
+    return tables
 
 
 def get(data: bytes) -> tuple[Carried, tuple[str, ...]]:

@@ -63,7 +63,12 @@ def main() -> None:
             lambda photo=photo, result=result: encode_image(
                 result,
                 None,
-                Encoding(container=Container.JPEG, quality=photo.quality, subsampling=photo.subsampling),
+                Encoding(
+                    container=Container.JPEG,
+                    quality=photo.quality,
+                    subsampling=photo.subsampling,
+                    optimised=photo.optimised,
+                ),
                 name,
             ),
         )
