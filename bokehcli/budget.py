@@ -3,10 +3,9 @@
 from collections.abc import Hashable
 from typing import Generic, TypeVar
 
-BASE_BYTES = 300 << 20  # of a process before its photo, and some more: measured 265 MiB
-MEGAPIXEL_BYTES = 11 << 20  # of a photo while it is rendered, by megapixel: measured 10.2 MiB from 12 to 108 megapixels
+BASE_BYTES = 300 << 20  # of a process without its photo
+MEGAPIXEL_BYTES = 13 << 20  # of a JPEG while it is rendered, by megapixel; with the base above what 24 and 48 took
 UNKNOWN_MEGAPIXELS = 256.0  # in all, where the system does not say how much memory is to be had
-FILE_BYTES = 3_000_000  # of the file, that count as a megapixel: 8-bit RGB. More bits, or floats, take more memory as well.
 
 Who = TypeVar("Who", bound=Hashable)
 
@@ -16,11 +15,6 @@ def megapixels_within(memory_bytes: int | None, processes: int) -> float:
     if memory_bytes is None:
         return UNKNOWN_MEGAPIXELS
     return max(0.0, (memory_bytes - processes * BASE_BYTES) / MEGAPIXEL_BYTES)
-
-
-def weight_of(megapixels: float, file_bytes: int) -> float:
-    """What a photo counts as, in megapixels of 8 bits."""
-    return max(megapixels, file_bytes / FILE_BYTES)
 
 
 class Budget(Generic[Who]):

@@ -11,8 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bokehcli.budget import weight_of
-from bokehcli.decode import declared_megapixels, decode_photo
+from bokehcli.decode import decode_photo, weight_of
 from bokehcli.discover import CONTAINER_OF_SUFFIX, Job
 from bokehcli.encode import Encoding, encode_image, encode_map, encoding_losses
 from bokehcli.errors import BokehError, PhotoError, ReadError, UnsupportedPhoto, WriteError
@@ -114,7 +113,7 @@ class Renderer:
 
     def render(self, data: bytes, name: str, findings: Findings) -> Rendering:
         """Decode, predict, render, encode, attach metadata. Raises BokehError; what was found until then is in findings."""
-        self.admit(weight_of(declared_megapixels(data), len(data)))
+        self.admit(weight_of(data))
         photo = decode_photo(data, name, self.options.decode)
         findings.megapixels = photo.megapixels
         named = CONTAINER_OF_SUFFIX.get(Path(name).suffix.lower(), photo.container)

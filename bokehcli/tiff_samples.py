@@ -75,9 +75,9 @@ def planes(data: bytes) -> Iterator[bytes]:
     """Each channel of a TIFF that `lies_apart` as a grey one. Raises Malformed."""
     big, channels = is_big(data), tiff.samples(data)
     single = {tiff.SAMPLES: 1, tiff.PLANES: 1, tiff.PHOTOMETRIC: BLACK_IS_0, tiff.BITS: tiff.bits(data)}
-    if _is_float(data):
+    if is_float(data):
         single[tiff.SAMPLE_FORMAT] = UNSIGNED if tiff.bits(data) == 16 else FLOAT
-    gone = (tiff.EXTRA_SAMPLES,) if _is_float(data) else (tiff.EXTRA_SAMPLES, tiff.SAMPLE_FORMAT)
+    gone = (tiff.EXTRA_SAMPLES,) if is_float(data) else (tiff.EXTRA_SAMPLES, tiff.SAMPLE_FORMAT)
     fields = [numbers(tag, value, big=big) for tag, value in single.items()]
     where = {tag: values for tag in PLACES if (values := tiff.all_numbers(data, tag))}
     if any(len(values) % channels for values in where.values()):
@@ -128,7 +128,7 @@ def restored(data: bytes, decoded: Image) -> Image:
     Malformed.
     """
     picture = _paired(data, decoded) if is_grey_with_opacity(data) else decoded
-    if _is_float(data) and picture.dtype == np.uint16:
+    if is_float(data) and picture.dtype == np.uint16:
         picture = picture.view(np.float16).astype(np.float32)
     if tiff.photometric(data) == CMYK:
         return picture[..., :COLOURS] if picture.ndim == PIXEL_DIMENSIONS else picture
@@ -156,7 +156,8 @@ def _paired(data: bytes, decoded: Image) -> Image:
     return pairs
 
 
-def _is_float(data: bytes) -> bool:
+def is_float(data: bytes) -> bool:
+    """Whether the samples are floats. Raises Malformed."""
     return tiff.number(data, tiff.SAMPLE_FORMAT, UNSIGNED) == FLOAT
 
 

@@ -1,6 +1,6 @@
 """Megapixels at once: as many as fit, in order, and never none."""
 
-from bokehcli.budget import BASE_BYTES, MEGAPIXEL_BYTES, UNKNOWN_MEGAPIXELS, Budget, megapixels_within, weight_of
+from bokehcli.budget import BASE_BYTES, MEGAPIXEL_BYTES, UNKNOWN_MEGAPIXELS, Budget, megapixels_within
 
 
 def test_what_fits_goes_at_once_and_the_rest_in_order() -> None:
@@ -28,9 +28,3 @@ def test_megapixels_are_what_memory_leaves_beside_the_processes() -> None:
     assert megapixels_within(2 * BASE_BYTES + 24 * MEGAPIXEL_BYTES, 2) == 24.0
     assert megapixels_within(BASE_BYTES, 2) == 0.0
     assert megapixels_within(None, 2) == UNKNOWN_MEGAPIXELS
-
-
-def test_a_file_with_more_bytes_for_a_pixel_weighs_more() -> None:
-    assert weight_of(12.0, 4_000_000) == 12.0  # JPEG
-    assert weight_of(12.0, 144_000_000) == 48.0  # floats
-    assert weight_of(0.0, 300) == 0.0001

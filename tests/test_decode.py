@@ -16,7 +16,7 @@ from PIL import Image, ImageCms, ImageOps
 
 from bokehcli.containers import tiff as tiff_files
 from bokehcli.containers.ifd import LONG, SHORT, Field, numbers
-from bokehcli.decode import decode_photo
+from bokehcli.decode import decode_photo, weight_of
 from bokehcli.errors import DecodeError, PhotoError, UnsupportedPhoto
 from bokehcli.options import DecodeOptions
 from bokehcli.photo import Container
@@ -413,6 +413,18 @@ def huge_png(width, height):
 
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
+
+
+def test_what_takes_more_memory_weighs_more():
+    """Relative to a JPEG of the same size, whatever the files' length."""
+    colour, deep = noise(), noise(dtype=np.uint16)
+    jpeg = weight_of(saved(colour, "JPEG"))
+    assert jpeg == H * W / 1e6
+    assert weight_of(saved(colour, "PNG")) == weight_of(tiff(colour, photometric="rgb")) == jpeg
+    assert weight_of(saved(colour, "WEBP")) == weight_of(tiff(deep, photometric="rgb", compression="zlib")) == 2 * jpeg
+    assert weight_of(saved(noise(1, np.uint16), "PNG")) == 2 * jpeg
+    assert weight_of(tiff(colour.astype(np.float32), photometric="rgb")) == 4.5 * jpeg
+    assert weight_of(b"") == weight_of(b"no photo") == weight_of(b"\xff\xd8\xff\xe0") == 0.0
 
 
 def test_a_size_above_the_limit_is_refused_before_decoding():

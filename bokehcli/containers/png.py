@@ -91,6 +91,11 @@ def is_grey(data: bytes) -> bool:
     return parse(data).chunks[0].payload[9] in (0, 4)
 
 
+def bits(data: bytes) -> int:
+    """Of a channel. Raises Malformed."""
+    return parse(data).chunks[0].payload[8]
+
+
 def for_decoder(data: bytes) -> bytes:
     """The same pixels, less what a decoder does not need and may complain about. Raises Malformed."""
     return serialise(Png(tuple(c for c in parse(data).chunks if c.kind[:1].isupper() or c.kind == b"tRNS")))

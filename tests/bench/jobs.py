@@ -1,10 +1,10 @@
 """What more cores bring: `bokeh run` on one folder with one core, with one process on all cores, with a process a core.
 
-    python -m tests.bench.jobs PHOTO... [--count 60] [--megapixels 2,6,12,24] [--jobs N]
+    python -m tests.bench.jobs PHOTO... [--count 60] [--megapixels 2,6,12,24] [--jobs N] [--available GIB]
 
 `--jobs 1 --threads 1` is one core for everything. Every photo is another crop, flip and size of one that was given,
 landscape or portrait; most are JPEG, one in six PNG, one in six WebP. Memory is that of the whole process tree, from
-/proc, so this runs on Linux only.
+/proc, so this runs on Linux only. --available has the runs take that much memory for all there is.
 """
 
 import argparse
@@ -23,6 +23,8 @@ from tests.bench.folder import varied
 from tests.bench.machine import machine
 from tests.bench.memory import Memory, PeakSampler
 
+# In place of the command: as if the system had said that there is so much memory.
+PRETENDING = "import sys; from bokehcli import cli, workers; workers.available_bytes = lambda: {}; sys.exit(cli.main())"
 SUFFIXES = (".jpg", ".jpg", ".png", ".jpg", ".webp", ".jpg")  # in turn
 
 
@@ -48,9 +50,10 @@ def make_photos(sources: list[Path], folder: Path, count: int, sizes: list[float
     return total
 
 
-def run(source: Path, out: Path, count: int, more: list[str]) -> Run:
+def run(source: Path, out: Path, count: int, more: list[str], available_gib: float | None) -> Run:
     """Render the folder and watch."""
-    command = [sys.executable, "-m", "bokehcli", "run", str(source), "--out", str(out), "--quiet"]
+    program = ["-m", "bokehcli"] if available_gib is None else ["-c", PRETENDING.format(int(available_gib * 2**30))]
+    command = [sys.executable, *program, "run", str(source), "--out", str(out), "--quiet"]
     started = time.perf_counter()
     with subprocess.Popen([*command, *more], stdout=subprocess.PIPE, text=True) as process:
         sampler = PeakSampler(process.pid)
@@ -70,6 +73,7 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=60)
     parser.add_argument("--megapixels", default="2,6,12,24", help="sizes to mix, by comma")
     parser.add_argument("--jobs", type=int, default=usable_cores(), help="of the last run")
+    parser.add_argument("--available", type=float, metavar="GIB")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--model", type=Path, default=None)
     arguments = parser.parse_args()
@@ -81,7 +85,8 @@ def main() -> None:
         source.mkdir()
         total = make_photos(arguments.photos, source, arguments.count, sizes, arguments.seed)
         for number, words in enumerate(("--jobs 1 --threads 1", "--jobs 1", f"--jobs {arguments.jobs}")):
-            runs[words] = run(source, Path(temporary, f"out{number}"), arguments.count, [*words.split(), *more])
+            out = Path(temporary, f"out{number}")
+            runs[words] = run(source, out, arguments.count, [*words.split(), *more], arguments.available)
     print(f"{arguments.count} photos of {arguments.megapixels} MP, {total:.0f} MP together")
     last_s = list(runs.values())[-1].elapsed_s
     for words, each in runs.items():
