@@ -50,11 +50,14 @@ class RunCommand(TyperCommand):
         def typed(name: str) -> bool:
             return bool(ctx.get_parameter_source(name).name == "COMMANDLINE")
 
+        def given(name: str) -> bool:
+            return ctx.params[name] is not None and ctx.params[name] is not False  # a number may be 0
+
         def unset(name: str) -> None:
             ctx.params[name] = False if isinstance(ctx.params[name], bool) else None
 
         for one, other in EXCLUSIVE:
-            if ctx.params[one] not in (None, False) and ctx.params[other] not in (None, False):
+            if given(one) and given(other):
                 if typed(one) == typed(other):
                     names = " and ".join(f"--{name.replace('_', '-')}" for name in (one, other))
                     raise UsageError(f"{names} cannot be used together")

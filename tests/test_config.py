@@ -119,6 +119,22 @@ def test_the_command_line_wins(tmp_path: Path, asked: list[Any]) -> None:
     assert (running.verbose, running.quiet) == (True, False)
 
 
+@pytest.mark.parametrize(
+    "words",
+    [["--strength", "0", "--f-number", "2"], ["--overwrite", "--skip-existing"], ["-q", "-v"]],
+)
+def test_two_that_contradict_each_other_are_misuse_when_both_are_typed(asked: list[Any], words: list[str]) -> None:
+    assert main(["run", "in", "-o", "out", *words]) == 2
+    assert asked == []
+
+
+def test_help_is_there_whatever_the_file_says(home: Path, capfd: Captured) -> None:
+    wrote(home, "nonsense")
+    assert main(["run", "--help"]) == main(["run", "--help-all"]) == 0
+    assert main(["run", "in", "-o", "out"]) == 2
+    assert "Usage" in capfd.readouterr().out
+
+
 def test_the_users_own_file_is_read_unless_another_is_named(
     tmp_path: Path, home: Path, asked: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
