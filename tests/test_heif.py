@@ -130,6 +130,17 @@ def test_a_picture_of_tiles_is_read_as_one() -> None:
     assert near(photo.image, image)
 
 
+def test_a_profile_that_only_the_tiles_have_is_the_pictures() -> None:
+    """So early iPhones wrote them; libheif, which pillow-heif is made of, sees it the same way."""
+    data = bytearray(saved(Container.HEIC, np.tile(smooth(), (4, 4, 1)), tile_size=128))
+    first = data.index(b"ipma") + 4 + 4 + 4  # item 1, three properties: size, bits, colours
+    assert data[first : first + 3] == b"\0\1\3"
+    data[first + 5] = data[first + 3]
+    assert items.read_meta(bytes(data)).of(1, b"colr") == []
+    assert pillow_heif.open_heif(bytes(data)).info["icc_profile"] == ICC
+    assert decode_photo(bytes(data), "p", EASY).carried.icc == ICC
+
+
 @pytest.mark.parametrize("subsampling", heic.SUBSAMPLINGS)
 def test_colours_of_a_heic_stay_as_fine_as_they_were(subsampling: str) -> None:
     photo = decode_photo(saved(Container.HEIC, subsampling=subsampling), "p", EASY)

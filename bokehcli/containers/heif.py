@@ -27,6 +27,7 @@ MOST_ADDED = 64
 HDR_TRANSFERS = {16: "PQ", 18: "HLG"}
 SAME_AS_SRGB = {1, 2}  # numbers of colour primaries: BT.709, and none stated
 
+
 def brands(data: bytes) -> set[bytes]:
     """What the file says it is; empty if it is of another kind."""
     if data[4:8] != b"ftyp":
@@ -92,12 +93,22 @@ def coding(meta: Meta) -> tuple[bytes, bytes]:
 
     Empty where there is none, or where it is too short.
     """
-    tiles = [target for kind, source, to in meta.references if kind == b"dimg" and source == meta.primary for target in to]
-    for item in (meta.primary, *tiles[:1]):
+    for item in primary_and_tile(meta):
         av1c, hvcc = (next(iter(meta.of(item, kind)), b"") for kind in (b"av1C", b"hvcC"))
         if len(av1c) >= AV1C_BYTES or len(hvcc) >= HVCC_BYTES:
             return (av1c, b"") if len(av1c) >= AV1C_BYTES else (b"", hvcc)
     return b"", b""
+
+
+def primary_and_tile(meta: Meta) -> tuple[int, ...]:
+    """The primary item, and the first of the tiles that it is made of, if it is: what the one does not say, the other does."""
+    tiles = [target for kind, source, to in meta.references if kind == b"dimg" and source == meta.primary for target in to]
+    return meta.primary, *tiles[:1]
+
+
+def colours(meta: Meta) -> list[bytes]:
+    """The colour properties of the primary item; those of its tiles where it has none, as early iPhones wrote them."""
+    return next((found for item in primary_and_tile(meta) if (found := meta.of(item, b"colr"))), [])
 
 
 def is_animated(data: bytes) -> bool:
@@ -123,7 +134,7 @@ def refusal(data: bytes) -> str | None:
     meta = read_meta(data)
     if is_avif(data) and meta.of(meta.primary, b"clap"):  # libheif crops, OpenCV does not
         return "its picture is cropped by its header: save it cropped"
-    for payload in meta.of(meta.primary, b"colr"):
+    for payload in colours(meta):
         if payload[:4] == b"nclx":
             primaries, transfer = number(payload, 4, 2), number(payload, 6, 2)
             if transfer in HDR_TRANSFERS:
@@ -134,9 +145,8 @@ def refusal(data: bytes) -> str | None:
 
 
 def profile(meta: Meta) -> bytes | None:
-    """The ICC profile of the primary item."""
-    colours = meta.of(meta.primary, b"colr")
-    return next((payload[4:] for payload in colours if payload[:4] in (b"prof", b"rICC")), None)
+    """The picture's ICC profile."""
+    return next((payload[4:] for payload in colours(meta) if payload[:4] in (b"prof", b"rICC")), None)
 
 
 def for_decoder(data: bytes) -> bytes:
