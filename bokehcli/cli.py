@@ -9,6 +9,7 @@ import typer
 from bokehcli import __version__, flags
 from bokehcli.arguments import ALL_DONE, INTERRUPTED, MISUSE
 from bokehcli.command import RunCommand
+from bokehcli.doctor import doctor
 from bokehcli.errors import BokehError
 from bokehcli.options import (
     DecodeOptions,
@@ -161,4 +162,5 @@ def run(
 
 
 app.command()(status)
+app.command()(doctor)
 app.command(cls=PassThrough, add_help_option=False)(train)

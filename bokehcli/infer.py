@@ -64,11 +64,16 @@ class Maps:
         return float(np.count_nonzero(self.alpha > 127) / self.alpha.size)
 
 
+def available(device: Device) -> bool:
+    """Whether the onnxruntime that is installed has a provider for a device."""
+    return PROVIDERS[device] in ort.get_available_providers()
+
+
 def open_session(card: ModelCard, role: str, options: InferOptions) -> ort.InferenceSession:
     """A session for one of the card's files. Raises DeviceError for a provider that is not there, ModelError else."""
     wanted = Device.CPU if options.device is Device.AUTO else options.device
     provider = PROVIDERS[wanted]
-    if provider not in ort.get_available_providers():
+    if not available(wanted):
         raise DeviceError(f"device {wanted.value} is not available here; it needs the package {PACKAGES[wanted]}")
     settings = ort.SessionOptions()
     settings.enable_mem_pattern = False  # keeps memory flat over pictures of different sizes

@@ -22,7 +22,7 @@ RANKS = {
     3: ["pipeline", "watch"],
     4: ["workers", "ledger"],
     5: ["batch", "progress", "summary"],
-    6: ["arguments", "config", "command", "flags", "train", "piped", "run", "status", "cli", "__main__"],
+    6: ["arguments", "config", "command", "flags", "train", "piped", "run", "status", "doctor", "cli", "__main__"],
 }
 RANK_OF = {module: rank for rank, modules in RANKS.items() for module in modules}
 # Where the modules of one rank may use each other: the vocabulary, and the entry point.

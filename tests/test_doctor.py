@@ -1,0 +1,83 @@
+"""What an installation is told about itself, well or not."""
+
+import shutil
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+
+from bokehcli import doctor, infer
+from bokehcli.cli import main
+from bokehcli.model import ModelCard
+from bokehcli.options import Device
+
+Captured = pytest.CaptureFixture[str]
+PARTS = ["bokeh", "packages", "extras", "machine", "devices", "formats", "model", "settings", "test", "a run"]
+
+
+def told(capfd: Captured, *arguments: str) -> tuple[int, dict[str, str]]:
+    """Exit status, and what is said of each part."""
+    status = main(["doctor", *arguments])
+    said: dict[str, str] = {}
+    for line in capfd.readouterr().out.splitlines():
+        name = line[:9].strip() or name  # noqa: F821  # the part before goes on
+        said[name] = f"{said[name]}\n{line[10:]}" if name in said else line[10:]
+    return status, said
+
+
+def test_a_whole_installation_is_well(capfd: Captured) -> None:
+    status, said = told(capfd)
+    assert status == 0
+    assert list(said) == PARTS
+    assert "NOT WELL" not in "".join(said.values())
+    assert f"numpy {metadata.version('numpy')}" in said["packages"]
+    assert "cpu: yes" in said["devices"]
+    assert "jpeg, png, webp, tiff, bmp, avif, heic: written and read" in said["formats"]
+    assert "hashes are right" in said["model"]
+    assert "rendered in" in said["test"]
+
+
+def test_a_damaged_model_is_not_well_and_the_rest_is_told(capfd: Captured, model: ModelCard, tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(model.folder, folder)
+    with open(folder / "octave.onnx", "ab") as file:
+        file.write(b"more")
+    status, said = told(capfd, "--model", str(folder))
+    assert status == 1
+    assert list(said) == PARTS
+    assert {name for name, text in said.items() if "NOT WELL" in text} == {"model", "test"}
+    assert "octave.onnx" in said["model"]
+
+
+def test_a_device_that_is_not_there_is_not_well_and_the_package_is_named(capfd: Captured) -> None:
+    absent = next(device for device in infer.PACKAGES if not infer.available(device))
+    status, said = told(capfd, "--device", absent.value)
+    assert status == 1
+    assert infer.PACKAGES[absent] in said["test"]
+    assert infer.available(Device.CPU)
+
+
+def test_a_package_that_is_missing_is_named(capfd: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = metadata.version
+
+    def version(name: str) -> str:
+        if name in ("piexif", "watchfiles"):
+            raise metadata.PackageNotFoundError(name)
+        return real(name)
+
+    monkeypatch.setattr(doctor.metadata, "version", version)
+    status, said = told(capfd)
+    assert status == 1
+    assert said["packages"].endswith("NOT WELL: not installed: piexif")
+    assert "pip install 'bokehcli[watch]'" in said["extras"]  # which is no fault
+
+
+def test_a_library_that_does_not_load_leaves_the_rest_to_be_told() -> None:
+    script = "import sys; sys.modules['cv2'] = None; from bokehcli.cli import main; sys.exit(main(['doctor']))"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stderr == ""
+    assert "libgl1" in done.stdout
+    assert done.stdout.splitlines()[-1].startswith("a run")
