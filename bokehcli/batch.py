@@ -25,14 +25,15 @@ def open_batch(
 ) -> Generator[Outcome]:
     """Do every job, in processes, so that no photo can take others, or the message about it, along.
 
-    ledger: says what need not be done again, and is told what becomes of every photo. Raises
-    MissingDependency before the first photo; DeviceError and ModelError come from the first worker.
+    ledger: says what need not be done again, and is told what becomes of every photo. Raises before the first photo
+    MissingDependency, and LedgerError when another run has the ledger; DeviceError and ModelError come from the first worker.
     """
     photos = sum(judge(job, options, ledger).outcome is None for job in jobs)
     if photos:
         _check_encoder(options)
     shared = share_out(options, photos)
     if ledger is not None and photos:
+        ledger.claim()
         ledger.plan(jobs)
     return run_in_workers(jobs, shared, started, stopping, ledger)
 
@@ -46,6 +47,8 @@ def open_endless(
 ) -> Generator[Outcome]:
     """Do jobs as they come, like open_batch; there is None where none is to be had just now. Raises likewise."""
     _check_encoder(options)
+    if ledger is not None:
+        ledger.claim()
     return run_in_workers(jobs, share_out(options, MOST_WORKERS), started, stopping, ledger)
 
 

@@ -18,6 +18,7 @@ from types import TracebackType
 from bokehcli.discover import Job
 from bokehcli.entries import Entry, State, files_of, name_of, newest, open_file, put, read_file, signature_of, translated
 from bokehcli.errors import LedgerError
+from bokehcli.lock import Lock
 from bokehcli.options import Existing, RunOptions
 from bokehcli.outcome import Outcome, Status
 from bokehcli.shard import WHOLE, Shard
@@ -67,6 +68,7 @@ class Ledger:
         self.entries: dict[Path, Entry] = {}
         self._warn = warn
         self._usable = True
+        self._lock: Lock | None = None
         self._connection: sqlite3.Connection | None = None
         for file in files_of(out):
             if file != self.path:
@@ -80,6 +82,12 @@ class Ledger:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         if self._connection is not None:
             self._connection.close()
+        if self._lock is not None:
+            self._lock.release()
+
+    def claim(self) -> None:
+        """Keep other runs from this ledger until the end. Raises LedgerError when another run has it."""
+        self._lock = Lock(self.path.with_name(f"{self.path.name}-lock"))
 
     def _open(self) -> sqlite3.Connection:
         if self._connection is None:

@@ -18,7 +18,7 @@ RANKS = {
         *("opencv", "pixels", "optics", "light", "tiling", "tone", "pyramid", "subject"),
         *("cmyk", "heic", "tiff_samples", "printable", "listing", "selection", "shard", "budget"),
     ],
-    2: ["discover", "decode", "infer", "lens", "encode", "metadata", "storage", "entries"],
+    2: ["discover", "decode", "infer", "lens", "encode", "metadata", "storage", "entries", "lock"],
     3: ["pipeline", "watch"],
     4: ["workers", "ledger"],
     5: ["batch", "progress", "summary"],

@@ -1,0 +1,48 @@
+"""One run at a time: a lock that ends with the process that holds it, however that ends."""
+
+import os
+from contextlib import suppress
+from pathlib import Path
+
+from bokehcli.errors import LedgerError
+
+
+class Lock:
+    """Held from construction to `release`, in a file of that name.
+
+    Where the file cannot be made, and where the system has no such locks (Windows, some shares), it holds nothing off. Raises
+    LedgerError when another process holds it.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._descriptor: int | None = None
+        with suppress(ImportError, OSError):
+            while self._descriptor is None:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                self._try()
+
+    def _try(self) -> None:
+        """Take the lock, or leave things as they are where the file is that of a run which has just removed it."""
+        import fcntl
+
+        descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.path.samestat(os.stat(self.path), os.fstat(descriptor)):
+                self._descriptor = descriptor
+        except BlockingIOError as error:
+            raise LedgerError(f"{self.path.parent}: another run is writing into this folder") from error
+        except FileNotFoundError:
+            pass
+        finally:
+            if self._descriptor is None:
+                os.close(descriptor)
+
+    def release(self) -> None:
+        """Let others in; the file goes."""
+        if self._descriptor is not None:
+            with suppress(OSError):
+                self.path.unlink()
+            os.close(self._descriptor)
+            self._descriptor = None

@@ -1,0 +1,72 @@
+"""One run at a time into a folder, and none shut out by a run that is no more."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from bokehcli.cli import main
+from bokehcli.entries import NAME
+from bokehcli.errors import LedgerError
+from bokehcli.lock import Lock
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="there are no such locks")
+HOLD = (
+    "import sys, pathlib; from bokehcli.lock import Lock; Lock(pathlib.Path(sys.argv[1])); print(flush=True); sys.stdin.read()"
+)
+Captured = pytest.CaptureFixture[str]
+
+
+def holding(path: Path) -> "subprocess.Popen[bytes]":
+    """Another process, which has the lock until it is killed."""
+    process = subprocess.Popen([sys.executable, "-c", HOLD, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"\n"
+    return process
+
+
+def test_a_lock_is_one_processs_and_ends_with_it(tmp_path: Path) -> None:
+    path = tmp_path / "out" / "lock"
+    process = holding(path)
+    with pytest.raises(LedgerError, match="another run"):
+        Lock(path)
+    process.kill()  # by SIGKILL: it can undo nothing
+    process.communicate()
+    assert path.exists()
+    lock = Lock(path)
+    with pytest.raises(LedgerError):
+        Lock(path)
+    lock.release()
+    assert not path.exists()
+    lock.release()
+
+
+def test_where_no_file_can_be_made_nothing_is_held_off(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for path in (tmp_path / "file" / "lock", tmp_path / ("x" * 300)):
+        Lock(path).release()
+
+
+def test_a_second_run_into_a_folder_is_refused_and_other_parts_are_not(tmp_path: Path, capfd: Captured) -> None:
+    folder, out = tmp_path / "in", tmp_path / "out"
+    folder.mkdir()
+    for name in "abcdef":
+        Image.new("RGB", (16, 12)).save(folder / f"{name}.png")
+    command = ["run", str(folder), "--out", str(out), "--jobs", "1", "--strength", "0", "-q"]
+    process = holding(out / f"{NAME}-lock")
+    assert main(command) == 2
+    captured = capfd.readouterr()
+    assert (captured.out, captured.err) == ("", f"bokeh: {out}: another run is writing into this folder\n")
+    assert main([*command, "--shard", "1/2"]) == 0
+    assert main([*command, "--dry-run"]) == 0
+    process.kill()
+    process.communicate()
+    assert main(command) == 0
+    assert len(list(out.glob("*.png"))) == 6
+    assert not list(out.glob("*-lock"))
+    process = holding(out / f"{NAME}-lock")
+    assert main(command) == 0  # there is nothing to do
+    process.kill()
+    process.communicate()
