@@ -144,7 +144,7 @@ class Patch:
         self._light: dict[int, Float] = {}
 
     def crop(self, box: Box, reduction: int) -> Float:
-        """Scene.crop, out of the patch where that holds it."""
+        """(4, h, w), as Scene.crop gives it, out of the patch where that holds it."""
         if self.scene.holds(reduction):
             return self.scene.crop(box, reduction)
         own = shrink(self.box, reduction // self.reduction)

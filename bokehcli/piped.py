@@ -65,7 +65,8 @@ def _deliver(outcome: Outcome, running: Running) -> int:
     if outcome.result is None:
         say(f"bokeh: {outcome.error}")
         if running.verbose and outcome.traceback is not None:
-            say(outcome.traceback)
+            for line in outcome.traceback.splitlines():
+                say("    " + line)
         return FAILED
     if running.verbose:
         say(f"{outcome.source} {outcome.elapsed_s:.2f} s, {outcome.megapixels:.1f} megapixels")

@@ -54,7 +54,7 @@ def test_every_option_can_come_from_a_file(tmp_path: Path, asked: list[Any]) -> 
         overwrite = true
         retry-failed = true
         no-ledger = true
-        report = "/tmp/failed.txt"
+        report = "/var/failed.txt"
         json = true
         dry-run = true
         save-maps = true
@@ -90,7 +90,7 @@ def test_every_option_can_come_from_a_file(tmp_path: Path, asked: list[Any]) -> 
     assert (options.jobs, options.infer.threads, options.decode.max_megapixels, options.time_limit_s) == (3, 2, 12.5, 30.0)
     assert (options.infer.model, options.infer.device) == (Path.home() / "model", Device.CPU)
     assert (options.existing, options.save_maps, options.strict) == (Existing.OVERWRITE, True, True)
-    assert (running.files_from, running.report) == (tmp_path / "list.txt", Path("/tmp/failed.txt"))
+    assert (running.files_from, running.report) == (tmp_path / "list.txt", Path("/var/failed.txt"))
     assert (running.null, running.json, running.dry_run, running.verbose, running.retry_failed) == (True,) * 5
     assert not running.keep_ledger
     assert running.selection.include == ("*.jpg", "2024*")
