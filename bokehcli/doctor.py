@@ -127,7 +127,7 @@ def machine() -> Iterator[str]:
 
 def devices() -> Iterator[str]:
     """Where a network can run here."""
-    from bokehcli.infer import PACKAGES, available
+    from bokehcli.session import PACKAGES, available
 
     for device in Device:
         if device is not Device.AUTO:

@@ -10,13 +10,13 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from bokehcli.errors import DeviceError, ModelError
 from bokehcli.model import POINTED, ROLES, ModelCard
 from bokehcli.opencv import cv2
-from bokehcli.options import Device, InferOptions
+from bokehcli.options import InferOptions
 from bokehcli.pixels import fit_long_side, focus_hint, halved, resize, to_unit
 from bokehcli.pyramid import Level, base_state, inner_box, level_sizes, octave_count, uneven_tiles
 from bokehcli.resources import usable_cores
+from bokehcli.session import open_session
 from bokehcli.subject import pointed_at, without_doubtful
 from bokehcli.tiling import Box
 
@@ -32,19 +32,6 @@ WHOLE_UP_TO_PX = 256  # octaves up to this long side run over the whole picture
 LEVEL = 0.1
 MAPS = 2  # channels of a state that are maps: logits of alpha and defocus; the others are the network's own
 FULL = 65535  # alpha of the octaves below the photo's own size, 16 bits
-PROVIDERS = {
-    Device.CPU: "CPUExecutionProvider",
-    Device.CUDA: "CUDAExecutionProvider",
-    Device.COREML: "CoreMLExecutionProvider",
-    Device.DIRECTML: "DmlExecutionProvider",
-    Device.OPENVINO: "OpenVINOExecutionProvider",
-}
-PACKAGES = {
-    Device.CUDA: "onnxruntime-gpu in place of onnxruntime",
-    Device.COREML: "onnxruntime on macOS",
-    Device.DIRECTML: "onnxruntime-directml in place of onnxruntime",
-    Device.OPENVINO: "onnxruntime-openvino in place of onnxruntime",
-}
 
 
 @dataclass(frozen=True)
@@ -62,32 +49,6 @@ class Maps:
     def subject_area(self) -> float:
         """Share of the pixels that are mostly in focus."""
         return float(np.count_nonzero(self.alpha > 127) / self.alpha.size)
-
-
-def available(device: Device) -> bool:
-    """Whether the onnxruntime that is installed has a provider for a device."""
-    return PROVIDERS[device] in ort.get_available_providers()
-
-
-def open_session(card: ModelCard, role: str, options: InferOptions) -> ort.InferenceSession:
-    """A session for one of the card's files. Raises DeviceError for a provider that is not there, ModelError else."""
-    wanted = Device.CPU if options.device is Device.AUTO else options.device
-    provider = PROVIDERS[wanted]
-    if not available(wanted):
-        raise DeviceError(f"device {wanted.value} is not available here; it needs the package {PACKAGES[wanted]}")
-    settings = ort.SessionOptions()
-    settings.enable_mem_pattern = False  # keeps memory flat over pictures of different sizes
-    settings.log_severity_level = 3
-    settings.intra_op_num_threads = options.threads
-    # waiting threads sleep: spinning, they would take the cores from what OpenCV and numpy do between the many short runs
-    settings.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    try:
-        session = ort.InferenceSession(str(card.path(role)), settings, providers=[provider])
-    except Exception as error:  # onnxruntime raises its own classes, which share no public root
-        raise ModelError(f"{card.path(role)}: cannot be opened ({str(error).splitlines()[0]})") from error
-    if session.get_providers()[0] != provider:
-        raise DeviceError(f"device {wanted.value} was asked for, but onnxruntime fell back to the CPU")
-    return session
 
 
 def open_network(card: ModelCard, options: InferOptions | None = None) -> "Network":

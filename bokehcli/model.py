@@ -11,21 +11,17 @@ from bokehcli.errors import ModelError
 
 CARD = "card.json"
 FORMAT = 2
-KINDS = ("lens",)
 ROLES = ("global", "octave", "finest")  # of a lens model's files
-POINTED = "pointed"  # a further file that a model may have
+POINTED = "pointed"  # a further file that a lens model may have
+PICTURE = "picture"  # the role of an RGB model's only file
 
 
 @dataclass(frozen=True, kw_only=True)
-class ModelCard:
+class Card:
     """The card of a model.
 
-    kind: `lens` gives alpha and defocus. files: role -> file name, for every one of ROLES and possibly for POINTED, the
-    global network that is asked when somebody points at the subject. sha256: role -> hash of the file. long_side: of the
-    picture the global network sees, pixels. multiple: its sides are multiples of that. shrink: the global state is this
-    much smaller. channels: of a state. context_px: how far an octave's result looks around itself, in pixels of the state
-    below. gate_px, gate_from: an octave changes nothing where alpha varies by at most gate_from within gate_px such pixels.
-    sure: alpha below it is background, above 1 - sure subject. about: everything else, for people.
+    kind: see `ModelCard` and `PictureCard`. files: role -> file name. sha256: role -> hash of the file. long_side: of the
+    picture the network sees, pixels. multiple: its sides are multiples of that. about: everything else, for people.
     """
 
     folder: Path
@@ -34,12 +30,6 @@ class ModelCard:
     sha256: dict[str, str]
     long_side: int
     multiple: int
-    shrink: int
-    channels: int
-    context_px: int
-    gate_px: int
-    gate_from: float
-    sure: float
     opset: int
     about: dict[str, Any] = field(default_factory=dict)
 
@@ -61,6 +51,34 @@ class ModelCard:
         return path
 
 
+@dataclass(frozen=True, kw_only=True)
+class ModelCard(Card):
+    """The card of a model of kind `lens`, which gives alpha and defocus; a lens renders the photo from these.
+
+    files: for every one of ROLES and possibly for POINTED, the global network that is asked when somebody points at the
+    subject. shrink: the global state is this much smaller than the picture. channels: of a state. context_px: how far an
+    octave's result looks around itself, in pixels of the state below. gate_px, gate_from: an octave changes nothing where
+    alpha varies by at most gate_from within gate_px such pixels. sure: alpha below it is background, above 1 - sure
+    subject.
+    """
+
+    shrink: int
+    channels: int
+    context_px: int
+    gate_px: int
+    gate_from: float
+    sure: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class PictureCard(Card):
+    """The card of a model of kind `rgb`, which gives the rendered picture itself.
+
+    files: for PICTURE: `photo`, (N, 3, H, W) sRGB-encoded RGB in [0, 1], to `picture` of the same size and range. It sees a
+    whole picture at once, never a tile: its statistics may be those of the whole picture (instance norm).
+    """
+
+
 def file_hash(path: Path) -> str:
     """SHA-256 of a file, hexadecimal."""
     with path.open("rb") as file:
@@ -74,7 +92,7 @@ def bundled_folder() -> Path:
     return inside if (inside / CARD).exists() else package.parent / "models"
 
 
-def find_model(path: Path | None = None) -> ModelCard:
+def find_model(path: Path | None = None) -> ModelCard | PictureCard:
     """The card of a model whose files are there and whole.
 
     path: its folder, its card or one of its ONNX files; None is the bundled model. Raises ModelError.
@@ -99,20 +117,37 @@ def find_model(path: Path | None = None) -> ModelCard:
     return card
 
 
-def parse_card(written: Any, folder: Path, name: Path) -> ModelCard:
+def find_lens_model(path: Path | None = None) -> ModelCard:
+    """`find_model` where only one of kind `lens` will do. Raises ModelError."""
+    card = find_model(path)
+    if isinstance(card, PictureCard):
+        raise ModelError(f"{card.folder}: a model of kind {card.kind}, which gives pictures; one of kind lens is needed")
+    return card
+
+
+def parse_card(written: Any, folder: Path, name: Path) -> ModelCard | PictureCard:
     """A card from its JSON. Raises ModelError if it is not one that this version understands."""
     if not isinstance(written, dict) or written.get("format") != FORMAT:
         raise ModelError(f"{name}: not a model card of format {FORMAT}")
     fields = {key: value for key, value in written.items() if key != "format"}
+    kind = fields.get("kind")
+    if kind not in KINDS:
+        raise ModelError(f"{name}: kind {kind!r} is not one of {', '.join(KINDS)}")
     try:
-        card = ModelCard(folder=folder, **fields)
-        numbers = (card.long_side, card.multiple, card.shrink, card.channels, card.context_px, card.gate_px)
-        sound = all(isinstance(n, int) and n > 0 for n in numbers) and 0.0 <= card.sure < 0.5 and 0.0 <= card.gate_from < 1.0
+        card = KINDS[kind](folder=folder, **fields)
+        numbers = [card.long_side, card.multiple]
+        sound = True
+        if isinstance(card, ModelCard):
+            numbers += [card.shrink, card.channels, card.context_px, card.gate_px]
+            sound = 0.0 <= card.sure < 0.5 and 0.0 <= card.gate_from < 1.0
+        sound = sound and all(isinstance(n, int) and n > 0 for n in numbers)
         plain = all(Path(file).name == file for file in card.files.values())
     except TypeError as error:
         raise ModelError(f"{name}: not a complete model card ({error})") from error
-    if card.kind not in KINDS:
-        raise ModelError(f"{name}: kind {card.kind!r} is not one of {', '.join(KINDS)}")
-    if not sound or not plain or not set(ROLES) <= card.files.keys():
+    needed = set(ROLES) if isinstance(card, ModelCard) else {PICTURE}
+    if not sound or not plain or not needed <= card.files.keys():
         raise ModelError(f"{name}: the card's numbers or file names make no sense")
     return card
+
+
+KINDS: dict[str, type[ModelCard] | type[PictureCard]] = {"lens": ModelCard, "rgb": PictureCard}

@@ -157,6 +157,14 @@ class RunOptions:
         """Whether anything depends on the network: at strength 0 the pixels stay as they are."""
         return self.lens.strength > 0 or self.save_maps
 
+    def check(self, kind: str) -> None:
+        """Raise UsageError if a model of this kind cannot do what is asked for."""
+        if kind == "rgb" and (self.focus is not None or self.save_maps or self.lens != LensOptions()):
+            raise UsageError(
+                f"{self.infer.model}: a model that gives pictures chooses focus and blur by itself; "
+                "--focus, --save-maps and the options of the lens are not for it"
+            )
+
 
 @dataclass(frozen=True, kw_only=True)
 class Running:

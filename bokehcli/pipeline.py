@@ -18,11 +18,12 @@ from bokehcli.errors import BokehError, PhotoError, ReadError, UnsupportedPhoto,
 from bokehcli.infer import Network, open_network
 from bokehcli.lens import render
 from bokehcli.metadata import attach_metadata
-from bokehcli.model import find_model
+from bokehcli.model import PictureCard, find_model
 from bokehcli.opencv import cv2
 from bokehcli.options import Existing, LensOptions, RunOptions
 from bokehcli.outcome import Outcome, Status
 from bokehcli.photo import Container, Photo
+from bokehcli.picture import PictureNetwork, open_picture_network
 from bokehcli.pixels import from_unit, resize
 from bokehcli.resources import keep_freed_memory
 from bokehcli.storage import read_bytes, times_of, write_atomic
@@ -56,7 +57,7 @@ class Renderer:
     `bokehcli.budget`) before its pixels are decoded, and returns when there is memory for it.
     """
 
-    def __init__(self, options: RunOptions, network: Network | None) -> None:
+    def __init__(self, options: RunOptions, network: Network | PictureNetwork | None) -> None:
         self.options = options
         self.network = network
         self.admit: Callable[[float], None] = lambda _: None
@@ -122,7 +123,10 @@ class Renderer:
         container = self.options.encode.container or photo.container
         findings.warnings += self._allowed(photo, (*photo.warnings, *encoding_losses(photo, container)))
         edit = alpha = defocus = None
-        if self.network is not None:  # the photo's own pixels and the maps are let go before the result is encoded
+        if isinstance(self.network, PictureNetwork):
+            edit = f"shallow depth of field: by model {self.network.card.digest()[:12]}"
+            photo = replace(photo, image=self.network.render(photo.image, curves_of(photo.carried.icc)))
+        elif self.network is not None:  # the photo's own pixels and the maps are let go before the result is encoded
             curves = curves_of(photo.carried.icc)
             maps = self.network.predict(as_seen(photo.image, curves), self.options.focus)
             if self.options.save_maps:
@@ -169,11 +173,15 @@ def edit_of(lens: LensOptions) -> str:
 def open_renderer(options: RunOptions) -> Renderer:
     """Open the network, unless no picture depends on it. Threads that are asked for hold for all of this process.
 
-    Raises ModelError and DeviceError.
+    Raises ModelError and DeviceError, and UsageError where the model cannot do what is asked for.
     """
     if options.infer.threads:
         cv2.setNumThreads(options.infer.threads)
     if not options.needs_maps:
         return Renderer(options, None)
     keep_freed_memory()
-    return Renderer(options, open_network(find_model(options.infer.model), options.infer))
+    card = find_model(options.infer.model)
+    if isinstance(card, PictureCard):
+        options.check(card.kind)
+        return Renderer(options, open_picture_network(card, options.infer))
+    return Renderer(options, open_network(card, options.infer))

@@ -115,12 +115,16 @@ def _find(sources: Sequence[Path], out: Path, options: RunOptions, running: Runn
 def _ledger(
     out: Path, options: RunOptions, running: Running, warn: Callable[[str], None]
 ) -> AbstractContextManager["Ledger | None"]:
-    """The output folder's ledger, or nothing where none is wanted. Raises LedgerError, and ModelError in either case."""
+    """The output folder's ledger, or nothing where none is wanted. Raises LedgerError; ModelError, UsageError either way."""
     from bokehcli.ledger import Ledger, making_of
     from bokehcli.model import find_model
 
     # each worker opens the model by itself; but what is wrong with it shows here
-    model = find_model(options.infer.model).digest() if options.needs_maps else ""
+    model = ""
+    if options.needs_maps:
+        card = find_model(options.infer.model)
+        options.check(card.kind)
+        model = card.digest()
     if not running.keep_ledger:
         return nullcontext()
     return Ledger(out, making_of(options, model), warn, retry_failed=running.retry_failed, shard=running.shard)

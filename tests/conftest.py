@@ -4,11 +4,15 @@ import shutil
 import signal
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 from hypothesis import settings
 from pillow_heif import register_heif_opener
 
-from bokehcli.model import ModelCard, find_model
+from bokehcli.lens import render
+from bokehcli.model import ModelCard, find_lens_model
+from bokehcli.options import LensOptions
 
 settings.register_profile("here", deadline=None)  # no test asserts a time
 settings.load_profile("here")
@@ -39,6 +43,28 @@ def training_folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
+def rendered_pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A dozen pairs in EBB! layout, 128x128: cut-outs before coarse noise, and what the lens makes of them."""
+    folder = tmp_path_factory.mktemp("pairs")
+    rng = np.random.default_rng(0)
+    for name in ("original", "bokeh"):
+        (folder / name).mkdir()
+    mattes = sorted((PHOTOS / "mattes").glob("*.png"))
+    for number in range(12):
+        path = mattes[number % len(mattes)]
+        photo, alpha = (
+            cv2.resize(cv2.imread(str(file), flag), (128, 128), interpolation=cv2.INTER_AREA)
+            for file, flag in ((PHOTOS / f"{path.stem}.jpg", cv2.IMREAD_COLOR), (path, cv2.IMREAD_GRAYSCALE))
+        )
+        noise = cv2.resize(rng.integers(0, 256, (32, 32, 3), dtype=np.uint8), (128, 128), interpolation=cv2.INTER_NEAREST)
+        wide = np.rint(noise + (photo.astype(np.float32) - noise) * (alpha / np.float32(255))[:, :, None]).astype(np.uint8)
+        shallow = render(wide, alpha, np.ones((128, 128), np.float32), LensOptions(strength=1.0))
+        cv2.imwrite(str(folder / "original" / f"{number:02}.png"), wide)
+        cv2.imwrite(str(folder / "bokeh" / f"{number:02}.png"), shallow)
+    return folder
+
+
+@pytest.fixture(scope="session")
 def model() -> ModelCard:
     """The card of the bundled model, its files' hashes checked."""
-    return find_model()
+    return find_lens_model()

@@ -128,7 +128,7 @@ def test_options_reach_the_stages_and_have_their_defaults_from_the_options(
 
     monkeypatch.setattr(batch, "open_batch", stop)
     line = ["run", str(folder), "-o", str(folder.parent / "out"), "--no-ledger"]
-    monkeypatch.setattr(model, "find_model", lambda path: SimpleNamespace(digest=lambda: ""))
+    monkeypatch.setattr(model, "find_model", lambda path: SimpleNamespace(kind="lens", digest=lambda: ""))
     assert main(line) == 2
     assert given.pop() == RunOptions()
     options = "--f-number 2 --blades 7 --cat-eye 0.25 --highlights 0 --jobs 1 --threads 3 --device cpu --model m --focus 0.25,1"

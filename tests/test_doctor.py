@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from bokehcli import doctor, infer
+from bokehcli import doctor, session
 from bokehcli.cli import main
 from bokehcli.model import ModelCard
 from bokehcli.options import Device
@@ -52,11 +52,11 @@ def test_a_damaged_model_is_not_well_and_the_rest_is_told(capfd: Captured, model
 
 
 def test_a_device_that_is_not_there_is_not_well_and_the_package_is_named(capfd: Captured) -> None:
-    absent = next(device for device in infer.PACKAGES if not infer.available(device))
+    absent = next(device for device in session.PACKAGES if not session.available(device))
     status, said = told(capfd, "--device", absent.value)
     assert status == 1
-    assert infer.PACKAGES[absent] in said["test"]
-    assert infer.available(Device.CPU)
+    assert session.PACKAGES[absent] in said["test"]
+    assert session.available(Device.CPU)
 
 
 def test_a_package_that_is_missing_is_named(capfd: Captured, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,9 +16,9 @@ RANKS = {
     1: [
         *("photo", "options", "outcome", "resources", "model", "containers", "privacy", "xmp"),
         *("opencv", "pixels", "optics", "light", "tiling", "tone", "pyramid", "subject"),
-        *("cmyk", "heic", "tiff_samples", "printable", "listing", "selection", "shard", "budget"),
+        *("cmyk", "heic", "tiff_samples", "printable", "listing", "selection", "shard", "budget", "session"),
     ],
-    2: ["discover", "decode", "infer", "lens", "encode", "metadata", "storage", "entries", "lock"],
+    2: ["discover", "decode", "infer", "picture", "lens", "encode", "metadata", "storage", "entries", "lock"],
     3: ["pipeline", "watch"],
     4: ["workers", "ledger"],
     5: ["batch", "progress", "summary"],

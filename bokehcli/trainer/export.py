@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bokehcli.errors import ModelError
-from bokehcli.model import POINTED, ROLES, ModelCard, find_model
+from bokehcli.model import PICTURE, POINTED, ROLES, Card, ModelCard, PictureCard, find_lens_model, find_model
 from bokehcli.trainer.network import (
     GATE_FROM,
     GATE_REACH_PX,
@@ -73,6 +73,7 @@ def write_onnx(module: nn.Module, inputs: dict[str, Tensor], output: str, path: 
     }
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # the tracing exporter needs no further package
+        warnings.filterwarnings("ignore", "ONNX export mode", UserWarning)  # instance norm has no other mode
         torch.onnx.export(
             folded(module),
             tuple(inputs.values()),
@@ -226,6 +227,50 @@ def carried(base: ModelCard, role: str, folder: Path) -> str:
 
 def saved(card: ModelCard) -> ModelCard:
     """Write the card with the sizes of its files; returns it as it was read back."""
+    with_sizes(card).save()
+    return find_lens_model(card.folder)
+
+
+def with_sizes(card: Any) -> Any:
+    """The card with the sizes of its files."""
     sizes = {role: card.path(role).stat().st_size for role in card.files}
-    dataclasses.replace(card, about={**card.about, "bytes": sizes}).save()
-    return find_model(card.folder)
+    return dataclasses.replace(card, about={**card.about, "bytes": sizes})
+
+
+PICTURE_TENSORS = {
+    "photo": "in, (N, 3, H, W) float32: sRGB-encoded RGB in [0, 1], a whole picture",
+    PICTURE: "out, (N, 3, H, W) float32: the rendered picture, likewise",
+}
+
+
+@torch.no_grad()
+def export_picture(
+    network: nn.Module, folder: Path, about: dict[str, Any], photo: Tensor, long_side: int, multiple: int
+) -> tuple[Card, float]:
+    """Write a network that gives pictures, and its card: the card, and how far ONNX Runtime and torch are apart on photo.
+
+    network: (N, 3, H, W) in [0, 1] to the same, in eval mode. photo: real samples, (N, 3, H, W), sides multiples of
+    `multiple`. Raises ModelError if the two differ by more than PARITY.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    network = copy.deepcopy(network).eval().to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+    photo = photo.contiguous()
+    name = f"{PICTURE}.onnx"
+    write_onnx(network, {"photo": photo[:1]}, PICTURE, folder / name)
+    card = PictureCard(
+        folder=folder,
+        kind="rgb",
+        files={PICTURE: name},
+        sha256={},
+        long_side=long_side,
+        multiple=multiple,
+        opset=OPSET,
+        about={"tensors": PICTURE_TENSORS, **about},
+    )
+    with_sizes(card).save()
+    session = onnxruntime.InferenceSession(str(folder / name), providers=["CPUExecutionProvider"])
+    computed = torch.from_numpy(session.run(None, {"photo": photo.numpy()})[0])
+    difference = float((computed - rounded(network)(photo)).abs().max())
+    if difference > PARITY:
+        raise ModelError(f"{folder}: ONNX Runtime and torch differ by {difference:.3f} on the same photos")
+    return find_model(folder), difference
