@@ -39,7 +39,6 @@ from bokehcli.trainer.network import (  # noqa: E402
     gate_of,
     upsample,
 )
-from bokehcli.trainer.pairs import Pairs  # noqa: E402
 from bokehcli.trainer.scenes import layout, make_sample, neighbouring  # noqa: E402
 from bokehcli.trainer.warm import load_exported  # noqa: E402
 from bokehcli.trainer.weights import EIGHT_BITS_FROM, as_stored, eight_bits, stored_weights  # noqa: E402
@@ -76,6 +75,16 @@ def trained(state: State, make: Maker, steps: int = 10**9) -> list[float]:
 def level_3(network: LensNet, x: Any) -> Any:
     maps, features = network.network.pyramid(x)
     return network.network.state(maps[-1], features)
+
+
+def write_pairs(folder: Path, photos: Path, count: int) -> None:
+    for name in ("original", "bokeh"):
+        (folder / name).mkdir(parents=True)
+    photo = cv2.resize(cv2.imread(str(photos / "chelsea.jpg")), (160, 120))
+    for index in range(count):
+        wide = np.roll(photo, 7 * index, axis=1)
+        cv2.imwrite(str(folder / "original" / f"{index}.jpg"), wide)
+        cv2.imwrite(str(folder / "bokeh" / f"{index}.jpg"), cv2.GaussianBlur(wide, (0, 0), 3))
 
 
 def bokeh(*arguments: str | Path, **settings: Any) -> subprocess.CompletedProcess[str]:
@@ -666,37 +675,6 @@ def test_touching_objects_are_placed_side_by_side() -> None:
         overlaps.append(-apart)
     assert np.mean(overlaps) > 3
     assert neighbouring(rng, np.zeros((64, 64), np.float32), 5.0, 5.0) == (32.0, 32.0)  # beside nothing
-
-
-# pairs
-
-
-def write_pairs(folder: Path, photos: Path, count: int) -> None:
-    for name in ("original", "bokeh"):
-        (folder / name).mkdir(parents=True)
-    photo = cv2.resize(cv2.imread(str(photos / "chelsea.jpg")), (160, 120))
-    for index in range(count):
-        wide = np.roll(photo, 7 * index, axis=1)
-        cv2.imwrite(str(folder / "original" / f"{index}.jpg"), wide)
-        cv2.imwrite(str(folder / "bokeh" / f"{index}.jpg"), cv2.GaussianBlur(wide, (0, 0), 3))
-
-
-def test_pairs_are_the_same_view_of_both_photos(tmp_path: Path, photos: Path) -> None:
-    write_pairs(tmp_path, photos, 3)
-    pairs = Pairs(tmp_path)
-    for number in range(10):
-        sample = pairs.make(0, number, 64, False)
-        assert sample.target is not None
-        shown = cv2.GaussianBlur(sample.photo, (0, 0), 2).astype(float)
-        assert np.abs(shown - sample.target).mean() < 12
-        np.testing.assert_array_equal(sample.photo, pairs.make(0, number, 64, False).photo)
-
-
-def test_a_sample_of_pairs_is_chosen_by_the_seed(tmp_path: Path, photos: Path) -> None:
-    write_pairs(tmp_path, photos, 12)
-    chosen = [[w.name for w, _ in Pairs(tmp_path, 5, seed).paths] for seed in (0, 0, 1)]
-    assert chosen[0] == chosen[1] != chosen[2]
-    assert len(set(chosen[0])) == 5
 
 
 # the command

@@ -1,8 +1,16 @@
 """Real pairs of a wide and a shallow photo in EBB! layout: original/NAME.EXT beside bokeh/NAME.EXT.
 
-Ignatov et al., CVPRW 2020, section 3.1. Photos are read from disk as they are needed.
+Ignatov et al., CVPRW 2020, section 3.1. All pairs are looked at once, reduced, and those that cannot teach anything are
+left out; afterwards photos are read from disk as they are needed, so that memory does not depend on their number.
 """
 
+import math
+import os
+import sys
+import zlib
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +19,32 @@ from numpy.typing import NDArray
 
 from bokehcli.errors import UsageError
 from bokehcli.opencv import cv2
-from bokehcli.trainer.data import SUFFIXES, Sample
+from bokehcli.trainer.data import SUFFIXES, VALIDATION_SHARE, Sample
+
+Image = NDArray[Any]
+Float = NDArray[np.float32]
 
 WIDE, SHALLOW = "original", "bokeh"
 ZOOM = (0.6, 1.0)  # share of the short side that a square view covers
+LOOK_PX = 128  # long side at which two photos are compared
+SAME_SHAPE = 0.02  # relative difference of the aspect ratios up to which two photos show the same
+ALIKE = 0.6  # correlation of two photos, blurred, from which they show the same
+BLUR_PX = 2.0  # for that comparison: background blur is then no difference
+SHIFT = 0.03  # of the long side up to which one photo may lie beside the other
+LEAST_PX = 16  # short side of the smaller pictures from which it is looked how far
+HELD_OUT_FROM = 5  # pairs from which on some are kept for validation
+LISTED = 20  # of what is left out, so many are named
+TRIES = 8  # pairs that are tried where one has become unreadable
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two photos of the same scene. right, down: how far the shallow one's content lies beside, shares of width and height."""
+
+    wide: Path
+    shallow: Path
+    right: float = 0.0
+    down: float = 0.0
 
 
 def is_pairs(data: Path) -> bool:
@@ -22,44 +52,166 @@ def is_pairs(data: Path) -> bool:
     return (data / WIDE).is_dir() and (data / SHALLOW).is_dir()
 
 
-def read_photo(path: Path) -> NDArray[Any]:
+def read_photo(path: Path, flag: int = cv2.IMREAD_COLOR) -> Image:
     """(H, W, 3) uint8 RGB. Raises UsageError if it cannot be decoded."""
-    image = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_COLOR)
+    try:
+        content = np.fromfile(path, np.uint8)
+    except OSError as error:
+        raise UsageError(f"{path}: {error.strerror or error}") from error
+    image = cv2.imdecode(content, flag) if content.size else None
     if image is None:
         raise UsageError(f"{path}: cannot be decoded")
-    rgb: NDArray[Any] = image[:, :, ::-1]
+    rgb: Image = image[:, :, ::-1]
     return rgb
 
 
+def find_pairs(data: Path) -> tuple[list[Pair], list[str]]:
+    """The pairs of a folder by name, and a line for every photo without a partner."""
+    wide, shallow = (
+        {path.stem: path for path in sorted((data / name).iterdir()) if path.suffix.lower() in SUFFIXES}
+        for name in (WIDE, SHALLOW)
+    )
+    alone = [f"{wide[name]}: no partner in {SHALLOW}/" for name in sorted(wide.keys() - shallow.keys())]
+    alone += [f"{shallow[name]}: no partner in {WIDE}/" for name in sorted(shallow.keys() - wide.keys())]
+    return [Pair(wide[name], shallow[name]) for name in sorted(wide.keys() & shallow.keys())], alone
+
+
+def look(path: Path) -> tuple[float, Float]:
+    """A photo's aspect ratio, and its grey picture with a long side of LOOK_PX, blurred. Raises UsageError."""
+    image = read_photo(path, cv2.IMREAD_REDUCED_COLOR_4)
+    height, width = image.shape[:2]
+    scale = LOOK_PX / max(height, width)
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    grey = cv2.cvtColor(cv2.resize(image, size, interpolation=cv2.INTER_AREA), cv2.COLOR_RGB2GRAY)
+    return width / height, cv2.GaussianBlur(grey.astype(np.float32), (0, 0), BLUR_PX)
+
+
+def correlation(first: Float, second: Float) -> float:
+    """Of two pictures of one size, -1 to 1; 1 where one of them is flat."""
+    spread = float(first.std() * second.std())
+    return float(((first - first.mean()) * (second - second.mean())).mean()) / spread if spread > 1.0 else 1.0
+
+
+def compared(pair: Pair) -> Pair | str:
+    """The pair with how far one photo lies beside the other, or in a line why it cannot teach anything."""
+    try:
+        (aspect, first), (other_aspect, second) = look(pair.wide), look(pair.shallow)
+    except UsageError as error:
+        return str(error)
+    height, width = first.shape
+    second = cv2.resize(second, (width, height))
+    alike = correlation(first, second)
+    if abs(aspect / other_aspect - 1.0) > SAME_SHAPE:
+        return f"{pair.shallow}: another shape than {pair.wide}"
+    if alike < ALIKE:
+        return f"{pair.shallow}: shows something else than {pair.wide} (correlation {alike:.2f})"
+    right = down = 0.0
+    if min(height, width) >= LEAST_PX:
+        window = cv2.createHanningWindow((width, height), cv2.CV_32F)
+        (right, down), _ = cv2.phaseCorrelate(first, second, window)
+    if max(abs(right), abs(down)) > SHIFT * LOOK_PX:
+        return f"{pair.shallow}: lies {100 * max(abs(right), abs(down)) / LOOK_PX:.0f} % beside {pair.wide}"
+    moved = (right or down) and helps(first, second, right, down)
+    return replace(pair, right=right / width, down=down / height) if moved else pair
+
+
+def helps(first: Float, second: Float, right: float, down: float) -> bool:
+    """Whether the second picture is more like the first once it is moved back by so many pixels."""
+    height, width = first.shape
+    back = np.array([[1.0, 0.0, right], [0.0, 1.0, down]])
+    moved = cv2.warpAffine(second, back, (width, height), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
+    edge = math.ceil(SHIFT * LOOK_PX)
+    inner = slice(edge, height - edge), slice(edge, width - edge)
+    return correlation(first[inner], moved[inner]) > correlation(first[inner], second[inner])
+
+
+def sorted_out(pairs: list[Pair]) -> tuple[list[Pair], list[str]]:
+    """The pairs that can teach something, and a line for every other one."""
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        found = list(pool.map(compared, pairs))
+    return [pair for pair in found if isinstance(pair, Pair)], [line for line in found if isinstance(line, str)]
+
+
+def told(lines: list[str]) -> Iterator[str]:
+    """The lines, shortened where they are many, and how many there are."""
+    yield from lines[:LISTED]
+    if len(lines) > LISTED:
+        yield f"... and {len(lines) - LISTED} more"
+    if lines:
+        yield f"{len(lines)} left out"
+
+
 class Pairs:
-    """The pairs of a folder; `sample` of them, chosen by `seed`, or all with 0."""
+    """The pairs of a folder that can teach something; `sample` of them, chosen by `seed`, or all with 0.
+
+    paths: those to train on. held: those for validation, which are the same whatever is chosen. left_out: a line for each
+    photo or pair that is not used, and why. Raises UsageError if none is left.
+    """
 
     def __init__(self, data: Path, sample: int = 0, seed: int = 0) -> None:
-        wide = {path.stem: path for path in (data / WIDE).iterdir() if path.suffix.lower() in SUFFIXES}
-        shallow = {path.stem: path for path in (data / SHALLOW).iterdir() if path.suffix.lower() in SUFFIXES}
-        names = sorted(wide.keys() & shallow.keys())
-        if not names:
+        found, alone = find_pairs(data)
+        if not found:
             raise UsageError(f"{data}: no photo of {WIDE}/ has the same name as one of {SHALLOW}/")
+        good, faults = sorted_out(found)
+        self.left_out = alone + faults
+        if not good:
+            raise UsageError(f"{data}: none of {len(found)} pairs can be used; the first: {faults[0]}")
+        number = max(1, round(VALIDATION_SHARE * len(good))) if len(good) >= HELD_OUT_FROM else 0
+        by_hash = sorted(good, key=lambda pair: zlib.crc32(pair.wide.stem.encode("utf-8", "surrogateescape")))
+        self.held = sorted(by_hash[:number], key=lambda pair: pair.wide.stem)
+        paths = sorted(by_hash[number:], key=lambda pair: pair.wide.stem)
         if sample:
-            chosen = np.random.default_rng(seed).permutation(len(names))[:sample]
-            names = [names[i] for i in sorted(chosen)]
-        self.paths = [(wide[name], shallow[name]) for name in names]
+            chosen = np.random.default_rng(seed).permutation(len(paths))[:sample]
+            paths = [paths[i] for i in sorted(chosen)]
+        self.paths = paths
 
     def __len__(self) -> int:
         return len(self.paths)
 
     def make(self, seed: int, number: int, size: int, fine: bool = False) -> Sample:
-        """Sample `number`: the same square view of both photos, (size, size); the shallow one may differ in size."""
-        rng = np.random.default_rng((seed, number))
-        photos = [read_photo(path) for path in self.paths[int(rng.integers(len(self.paths)))]]
-        share = rng.uniform(*ZOOM) * (0.5 if fine else 1.0)
-        at_y, at_x, mirrored = rng.random(), rng.random(), rng.random() < 0.5
-        views = []
-        for photo in photos:
-            side = max(1, round(min(photo.shape[:2]) * share))
-            top, left = round(at_y * (photo.shape[0] - side)), round(at_x * (photo.shape[1] - side))
-            crop = photo[top : top + side, left : left + side]
-            view = cv2.resize(crop, (size, size), interpolation=cv2.INTER_AREA if side > size else cv2.INTER_LINEAR)
-            views.append(np.ascontiguousarray(view[:, ::-1] if mirrored else view))
-        empty = np.zeros((size, size), np.float32)
-        return Sample(views[0], empty, empty, empty, 0.0, views[1])
+        """Sample `number` of those to train on."""
+        return make_pair(self.paths, seed, number, size, fine)
+
+    def make_held(self, seed: int, number: int, size: int, fine: bool = False) -> Sample:
+        """Sample `number` of those for validation, or of all where there are too few."""
+        return make_pair(self.held or self.paths, seed, number, size, fine)
+
+
+def cut(photo: Image, top: float, left: float, side: int) -> Image:
+    """A square of a photo, from a place between pixels if need be; beyond the border it is repeated."""
+    matrix = np.array([[1.0, 0.0, left], [0.0, 1.0, top]])
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    square: Image = cv2.warpAffine(photo, matrix, (side, side), flags=flags, borderMode=cv2.BORDER_REPLICATE)
+    return square
+
+
+def make_pair(pairs: list[Pair], seed: int, number: int, size: int, fine: bool) -> Sample:
+    """A sample as a pure function: the same square view of both photos, (size, size); the shallow one may differ in size.
+
+    Where a photo has become unreadable, the next pair is taken, with a line on stderr. Raises UsageError if none is left.
+    """
+    rng = np.random.default_rng((seed, number))
+    first = int(rng.integers(len(pairs)))
+    share = rng.uniform(*ZOOM) * (0.5 if fine else 1.0)
+    at_y, at_x, mirrored = rng.random(), rng.random(), rng.random() < 0.5
+    for index in range(first, first + min(TRIES, len(pairs))):
+        pair = pairs[index % len(pairs)]
+        try:
+            photos = [read_photo(pair.wide), read_photo(pair.shallow)]
+            break
+        except UsageError as error:
+            print(f"bokeh train: {error}", file=sys.stderr, flush=True)
+    else:
+        raise UsageError(f"{pairs[first].wide.parent.parent}: the photos cannot be read any more")
+    views = []
+    for photo, right, down in zip(photos, (0.0, pair.right), (0.0, pair.down), strict=True):
+        height, width = photo.shape[:2]
+        side = max(1, round(min(height, width) * share))
+        top, left = at_y * (height - side) + down * height, at_x * (width - side) + right * width
+        if not (right or down):
+            top, left = round(top), round(left)
+        crop = cut(photo, top, left, side)
+        view = cv2.resize(crop, (size, size), interpolation=cv2.INTER_AREA if side > size else cv2.INTER_LINEAR)
+        views.append(np.ascontiguousarray(view[:, ::-1] if mirrored else view))
+    empty = np.zeros((size, size), np.float32)
+    return Sample(views[0], empty, empty, empty, 0.0, views[1])
