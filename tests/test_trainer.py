@@ -22,12 +22,13 @@ from bokehcli.infer import open_network  # noqa: E402
 from bokehcli.model import POINTED, ROLES, ModelCard  # noqa: E402
 from bokehcli.pixels import focus_hint  # noqa: E402
 from bokehcli.trainer import schedule, warm  # noqa: E402
+from bokehcli.trainer.batch import collate, overview_of  # noqa: E402
 from bokehcli.trainer.checkpoint import load_checkpoint, save_checkpoint  # noqa: E402
 from bokehcli.trainer.data import FINE_PART, Item, Library, Maker, find_items  # noqa: E402
 from bokehcli.trainer.export import export_model, export_pointed  # noqa: E402
 from bokehcli.trainer.fine import crop_corners, halved, octave_losses, octave_states  # noqa: E402
-from bokehcli.trainer.loop import State, TrainOptions, collate, overview_of, train  # noqa: E402
-from bokehcli.trainer.loss import level_loss, pair_loss  # noqa: E402
+from bokehcli.trainer.loop import State, TrainOptions, train  # noqa: E402
+from bokehcli.trainer.loss import fitted, level_loss, pair_loss, robust  # noqa: E402
 from bokehcli.trainer.network import (  # noqa: E402
     LEVELS,
     LIKENED_LEVELS,
@@ -352,17 +353,41 @@ def test_the_right_maps_have_the_least_loss(library: Library) -> None:
     assert right < loss(batch.alpha, 1 - batch.defocus)
 
 
-def test_a_pair_teaches_the_maps_that_rendered_it(library: Library) -> None:
+@pytest.mark.parametrize(
+    ("gain", "offset", "beside_px", "share"),
+    [(1.0, 0.0, 0, 0.15), (0.8, 0.05, 0, 0.15), (1.0, 0.0, 1, 0.85), (0.9, -0.05, 1, 0.85)],
+)
+def test_a_pair_teaches_the_maps_that_rendered_it(
+    library: Library, gain: float, offset: float, beside_px: int, share: float
+) -> None:
     from bokehcli import optics
     from bokehcli.trainer.lens import render
 
-    sample = make_sample(library, 0, 1, 64)
+    sample = make_sample(library, 0, 1, 128)
     batch = collate([sample])
     photo, alpha, defocus = batch.photo, batch.alpha, batch.defocus
-    target = render(photo, alpha, defocus, optics.radius_px(1.0, (64, 64)))
+    target = render(photo, alpha, defocus, optics.radius_px(1.0, (128, 128)))
+    target = (target * gain + offset).clamp(0.0, 1.0).roll(beside_px, 3)  # another exposure, and not quite the same place
     right = torch.logit(torch.cat((alpha, defocus), 1), 1e-5)
     sharp = torch.full_like(right, 8.0)
-    assert float(pair_loss(right, photo, target)) < 0.1 * float(pair_loss(sharp, photo, target))
+    blurred = torch.cat((torch.full_like(alpha, -8.0), torch.full_like(alpha, 8.0)), 1)
+    for wrong in (sharp, blurred):
+        assert float(pair_loss(right, photo, target)) < share * float(pair_loss(wrong, photo, target))
+
+
+def test_colours_are_fitted_by_gain_and_offset_within_reason() -> None:
+    photo = torch.rand(2, 3, 64, 64) * 0.5 + 0.25
+    assert torch.allclose(fitted(photo * 0.8 + 0.1, photo), photo, atol=1e-3)
+    flat = torch.full_like(photo, 0.5)
+    assert torch.isfinite(fitted(flat, photo)).all()
+    assert torch.isfinite(fitted(photo, flat)).all()
+
+
+def test_one_place_that_differs_much_counts_less_than_many_that_differ_a_little() -> None:
+    once, everywhere = torch.zeros(1, 1, 10, 10), torch.full((1, 1, 10, 10), 0.01)
+    once[0, 0, 0, 0] = 1.0
+    assert float(once.mean()) == pytest.approx(float(everywhere.mean()))
+    assert float(robust(once)) < 0.3 * float(robust(everywhere))
 
 
 def test_crops_for_the_octaves_lie_around_edges_that_were_found_roughly() -> None:

@@ -3,7 +3,6 @@
 import argparse
 import dataclasses
 import functools
-import shlex
 import signal
 import sys
 import time
@@ -11,87 +10,45 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from bokehcli.errors import BokehError, MissingDependency, UsageError
-from bokehcli.model import POINTED, ModelCard, find_model
+import torch
+from torch import nn
+
+from bokehcli.errors import BokehError, DeviceError, MissingDependency, UsageError
+from bokehcli.model import POINTED, ModelCard, find_lens_model
 from bokehcli.opencv import cv2
+from bokehcli.trainer.batch import Batch
 from bokehcli.trainer.checkpoint import load_checkpoint, save_checkpoint
+from bokehcli.trainer.command import command_of, parser, preset_of
 from bokehcli.trainer.data import VALIDATION_PART, Library, Maker, find_items
+from bokehcli.trainer.describe import described
+from bokehcli.trainer.features import load_features
+from bokehcli.trainer.kind import Preset
 from bokehcli.trainer.loop import Record, State, TrainOptions, train
 from bokehcli.trainer.network import LIKENED_LEVELS, POINTED_LEVELS, NetworkOptions
-from bokehcli.trainer.pairs import Pairs, is_pairs
+from bokehcli.trainer.networks import LENS
+from bokehcli.trainer.pairs import Pairs, is_pairs, told
 from bokehcli.trainer.preview import preview_batch, write_preview
+from bokehcli.trainer.pynet2020 import Pynet2020Options
 from bokehcli.trainer.scenes import make_sample
-from bokehcli.trainer.schedule import OCTAVES, POINTED_STAGES, STAGES, TINY_STAGES, WARM_STAGES
+from bokehcli.trainer.schedule import WARM_STAGES
 
 CHECKPOINT = "last.ckpt"
-POINTED_PRESET = "pointed"
-PRESETS = {
-    "full": (NetworkOptions(), STAGES),
-    "octaves": (NetworkOptions(), (OCTAVES,)),
-    POINTED_PRESET: (NetworkOptions(), POINTED_STAGES),
-    "tiny": (NetworkOptions(widths=(8, 12, 16, 24, 32), blocks=(1, 1, 1, 1, 1), octave=8), TINY_STAGES),
-}
 ALL_DONE, MISUSE, INTERRUPTED = 0, 2, 130
 DECODE_LONG_SIDE = 1280
 GIB = 1 << 30
 
 
-def parser() -> argparse.ArgumentParser:
-    """The command line."""
-    defaults = TrainOptions()
-    result = argparse.ArgumentParser(
-        prog="bokeh train",
-        description="Train a model. Started again with the same DIR it goes on from the last checkpoint.",
-        epilog="DATA: a folder of tar shards or of photos with mattes (NAME.photo.EXT beside NAME.matte.EXT, or "
-        "photos/NAME.EXT and mattes/NAME.EXT), or of pairs (original/NAME.EXT and bokeh/NAME.EXT).",
-    )
-    add = result.add_argument
-    add("data", metavar="DATA", type=Path)
-    add("--out", metavar="DIR", type=Path, required=True, help="checkpoint, previews and the exported model")
-    add("--steps", type=int, default=defaults.steps, help="of the whole schedule (%(default)s)")
-    alone = "sizes; octaves: these alone; pointed: the network that bokeh run --focus asks (%(default)s)"
-    add("--preset", choices=sorted(PRESETS), default="full", help=alone)
-    add("--rate", type=float, default=defaults.rate, help="peak learning rate (%(default)s)")
-    add("--seed", type=int, default=defaults.seed, help="of weights and samples (%(default)s)")
-    add("--workers", type=int, default=defaults.workers, help="processes that make samples (%(default)s)")
-    add("--threads", type=int, default=defaults.threads, help="of the arithmetic; 0 is one a core")
-    add("--minutes", type=float, default=0.0, help="stop with a checkpoint after that long; 0 is never")
-    add("--sample", type=int, default=0, help="train on that many pairs, chosen by the seed; 0 is all")
-    add("--from", dest="model", metavar="DIR", type=Path, help="go on from the weights of an exported model")
-    add("--blend", dest="blend", metavar="DIR", type=Path, help="with --from: begin with the mean of its weights and these")
-    add("--share", type=share, default=0.5, help="of the --blend model in that mean, 0 to 1 (%(default)s)")
-    add("--blocks", type=counts, metavar="N,N,N,N,N", help="residual blocks of levels 3 to 7; with --from as many or more")
-    add("--fresh", action="store_true", help="begin anew even if DIR holds a checkpoint")
-    add("--long-side", type=int, default=0, help="of the picture the exported global network sees; 0 is the default")
-    add("--note", default="", help="what the model card is to say of the training data and its licence")
-    add("--cache", type=float, default=4.0, help="GiB of decoded photos to keep in memory (%(default)s)")
-    add("--save-every", type=float, default=3.0, help="minutes between checkpoints (%(default)s)")
-    add("--preview-every", type=float, default=10.0, help="minutes between previews (%(default)s)")
-    return result
-
-
-def counts(text: str) -> tuple[int, ...]:
-    """'1,2,3' as numbers. Raises ValueError, which argparse reports."""
-    return tuple(int(part) for part in text.split(","))
-
-
-def share(text: str) -> float:
-    """A number from 0 to 1. Raises ValueError, which argparse reports."""
-    value = float(text)
-    if not 0.0 <= value <= 1.0:
-        raise ValueError
-    return value
-
-
-def open_data(arguments: argparse.Namespace, pointed: bool) -> Maker:
-    """What makes samples from DATA: pairs where it holds pairs, else photos with mattes."""
+def open_data(arguments: argparse.Namespace, pointed: bool) -> tuple[Maker, Maker]:
+    """What makes samples from DATA, to train on and to look at: pairs where it holds pairs, else photos with mattes."""
     data: Path = arguments.data
     if data.is_dir() and is_pairs(data):
         if pointed:
-            raise UsageError(f"{data}: nobody points in pairs; --preset {POINTED_PRESET} needs photos with mattes")
+            raise UsageError(f"{data}: nobody points in pairs; --preset {POINTED} needs photos with mattes")
         pairs = Pairs(data, arguments.sample, arguments.seed)
-        say(f"{len(pairs)} pairs")
-        return pairs.make
+        for line in told(pairs.left_out):
+            say(line)
+        say(f"{len(pairs)} pairs, {len(pairs.held)} others for validation")
+        return pairs.make, pairs.make_held
     if arguments.sample:
         raise UsageError(f"{data}: --sample is for pairs (original/ and bokeh/)")
     items = [item for item in find_items(data) if item.part != VALIDATION_PART]
@@ -100,46 +57,71 @@ def open_data(arguments: argparse.Namespace, pointed: bool) -> Maker:
     library = Library(items, DECODE_LONG_SIDE, int(arguments.cache * GIB))
     library.fill()
     say(f"{len(library)} photos with mattes")
-    return functools.partial(make_sample, library, pointed=pointed)
+    make = functools.partial(make_sample, library, pointed=pointed)
+    return make, make
 
 
-def given_options(arguments: argparse.Namespace) -> dict[str, Any]:
+def device_of(name: str) -> str:
+    """The device that is asked for, if it is there; auto is the fastest one. Raises DeviceError."""
+    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if name == "auto":
+        return next(device for device, found in there.items() if found)
+    if name not in there:
+        raise UsageError(f"--device {name}: auto, cpu, cuda or mps")
+    if not there[name]:
+        found = ", ".join(device for device, yes in there.items() if yes)
+        raise DeviceError(f"--device {name}: this PyTorch ({torch.__version__}) finds only {found}")
+    return name
+
+
+def given_options(arguments: argparse.Namespace, preset: Preset) -> dict[str, Any]:
     """The options that may change while a run goes on."""
-    return {name: getattr(arguments, name) for name in ("steps", "rate", "seed", "workers", "threads")}
+    given = {name: getattr(arguments, name) for name in ("seed", "workers", "threads")}
+    steps = arguments.steps if arguments.steps is not None else max(1, round(preset.steps * arguments.scale))
+    rate = arguments.rate if arguments.rate is not None else preset.rate
+    return {**given, "steps": steps, "rate": rate, "device": device_of(arguments.device)}
 
 
-def resumed_state(arguments: argparse.Namespace) -> State | None:
+def resumed_state(arguments: argparse.Namespace, preset: Preset) -> State | None:
     """From the last checkpoint, if there is one to go on from."""
     checkpoint = arguments.out / CHECKPOINT
     if arguments.fresh or not checkpoint.exists():
         return None
-    state = load_checkpoint(checkpoint, **given_options(arguments))
+    state = load_checkpoint(checkpoint, **given_options(arguments, preset))
     say(f"going on from step {state.step} of {checkpoint}")
     return state
 
 
-def new_state(arguments: argparse.Namespace, base: ModelCard | None, make: Maker) -> State:
+def new_state(arguments: argparse.Namespace, preset: Preset, base: ModelCard | None, make: Maker) -> State:
     """From an exported model, else from nothing."""
-    network, stages = PRESETS[arguments.preset]
-    given = given_options(arguments)
+    given = given_options(arguments, preset)
     if base is None:
         if arguments.blend is not None:
             raise UsageError("--blend: needs --from, the model to take the mean with")
-        return State(TrainOptions(network=with_blocks(network, arguments.blocks), stages=stages, **given))
+        return State(TrainOptions(network=network_of(arguments, preset), stages=preset.stages, **given))
+    if arguments.network != LENS:
+        raise UsageError(f"--from: for --network {LENS} alone; {arguments.network} goes on from its checkpoint")
     from bokehcli.trainer.warm import load_exported, network_options
 
-    pointed = arguments.preset == POINTED_PRESET
-    network = with_blocks(network_options(base, pointed), arguments.blocks)
-    if pointed:
+    network = with_blocks(network_options(base, preset.pointed), arguments.blocks)
+    if preset.pointed:
         network = dataclasses.replace(network, pointed_levels=POINTED_LEVELS, likened_levels=LIKENED_LEVELS)
-    stages = WARM_STAGES if arguments.preset == "full" else stages
-    state = State(TrainOptions(network=network, stages=stages, pointed=pointed, **given))
-    blend = None if arguments.blend is None else (find_model(arguments.blend), arguments.share)
-    loaded = load_exported(base, make, arguments.seed, network, blend, pointed).state_dict()
+    stages = WARM_STAGES if arguments.preset in (None, "full") else preset.stages
+    state = State(TrainOptions(network=network, stages=stages, pointed=preset.pointed, **given))
+    blend = None if arguments.blend is None else (find_lens_model(arguments.blend), arguments.share)
+    loaded = load_exported(base, make, arguments.seed, network, blend, preset.pointed).state_dict()
     state.network.load_state_dict(loaded)
     state.average.load_state_dict(loaded)
     say(f"going on from the weights of {base.folder}")
     return state
+
+
+def network_of(arguments: argparse.Namespace, preset: Preset) -> Any:
+    """The network's options, with what the command line says of them. Raises UsageError."""
+    network = preset.network
+    if isinstance(network, Pynet2020Options):
+        return dataclasses.replace(network, residual=not arguments.as_published)
+    return with_blocks(network, arguments.blocks)
 
 
 def with_blocks(network: NetworkOptions, blocks: tuple[int, ...] | None) -> NetworkOptions:
@@ -199,39 +181,45 @@ def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def command_of(arguments: argparse.Namespace) -> str:
-    """The command line for the model card, without paths, which mean nothing elsewhere, and without the note."""
-    given = vars(arguments)
-    parts = ["bokeh", "train", "DATA", "--out", "DIR"]
-    for action in parser()._actions:
-        value = given.get(action.dest)
-        if action.option_strings and action.dest not in ("out", "note", "help") and value != action.default:
-            text = ",".join(map(str, value)) if isinstance(value, tuple) else "DIR" if isinstance(value, Path) else str(value)
-            shown = [] if value is True else [text]
-            parts += [action.option_strings[0], *shown]
-    return shlex.join(parts)
+def look(state: State, samples: Batch, folder: Path) -> None:
+    """Write a preview, and say what is wrong with it."""
+    columns = state.kind.columns(state.average, samples.to(state.device), state.stage)
+    write_preview(columns, folder / "previews" / f"step-{state.step:07d}.jpg")
+    for line in state.kind.complaints(columns):
+        say(f"step {state.step}: {line}")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Train until the schedule, the minutes or the user end it; save and export. Returns the exit status."""
+    preset = preset_of(arguments)
+    if arguments.describe is not None:
+        for line in described(network_of(arguments, preset), arguments.describe[::-1]):
+            print(line, flush=True)
+        return ALL_DONE
+    if arguments.data is None or arguments.out is None:
+        raise UsageError("DATA and --out DIR are needed; --help says what they are")
     try:
-        from bokehcli.trainer.export import LONG_SIDE, export_model, export_pointed, parity
+        import onnx  # noqa: F401 (that it is there is known before hours of training, not after)
     except ImportError as error:
         raise MissingDependency("exporting needs the package onnx: pip install 'bokehcli[train]'") from error
     cv2.setNumThreads(1)  # workers are forked: a thread pool would not survive that, and the cores belong to torch
-    state = resumed_state(arguments)
-    pointed = arguments.preset == POINTED_PRESET if state is None else state.options.pointed
-    base = None if arguments.model is None else find_model(arguments.model)
+    state = resumed_state(arguments, preset)
+    pointed = preset.pointed if state is None else state.options.pointed
+    base = None if arguments.model is None else find_lens_model(arguments.model)
     if pointed and base is None:
-        raise UsageError(f"--preset {POINTED_PRESET}: needs --from, the model that the network is to be a part of")
-    make = open_data(arguments, pointed)
-    state = state or new_state(arguments, base, make)
+        raise UsageError(f"--preset {POINTED}: needs --from, the model that the network is to be a part of")
+    features: nn.Module | None = None
+    if arguments.perceptual is not None:
+        features = load_features(arguments.perceptual, torch.device(device_of(arguments.device)))
+    make, make_seen = open_data(arguments, pointed)
+    state = state or new_state(arguments, preset, base, make)
+    say(f"{state.options.steps} steps on {state.device}")
     arguments.out.mkdir(parents=True, exist_ok=True)
     stop = Stop()
     report = Report(state.options.steps)
     began = saved = previewed = time.monotonic()
-    samples = preview_batch(make, state.options.seed)
-    for record in train(state, make):
+    samples = preview_batch(make_seen, state.options.seed)
+    for record in train(state, make, features):
         report.add(record)
         now = time.monotonic()
         ends = stop.asked or (arguments.minutes and now - began > 60 * arguments.minutes)
@@ -241,21 +229,18 @@ def run(arguments: argparse.Namespace) -> int:
             save_checkpoint(state, arguments.out / CHECKPOINT)
             saved = now
         if now - previewed > 60 * arguments.preview_every:
-            write_preview(state.average, samples, arguments.out / "previews" / f"step-{record.step:07d}.jpg")
+            look(state, samples, arguments.out)
             previewed = now
     save_checkpoint(state, arguments.out / CHECKPOINT)
-    write_preview(state.average, samples, arguments.out / "previews" / f"step-{state.step:07d}.jpg")
+    look(state, samples, arguments.out)
     about = {
         "network": dataclasses.asdict(state.options.network),
         "trained": {"steps": state.step, "of": state.options.steps, "seed": state.options.seed},
         "data": arguments.note or "not stated",
         "command": command_of(arguments),
     }
-    if pointed and base is not None:
-        card = export_pointed(state.average, arguments.out, about, base)
-    else:
-        card = export_model(state.average, arguments.out, about, arguments.long_side or LONG_SIDE, base)
-    difference = parity(state.average, card, samples.photo, samples.hint, POINTED if pointed else "global")
+    asked = argparse.Namespace(**vars(arguments), pointed=pointed)
+    card, difference = state.kind.export(state.average.cpu(), about, samples, state.stage, asked, base)
     say(f"step {state.step} of {state.options.steps}; model written to {card.folder}")
     say(f"on {len(samples.photo)} samples ONNX Runtime and torch differ by at most {difference:.1e}")
     print(card.folder, flush=True)

@@ -10,7 +10,7 @@ import torch
 
 from bokehcli.errors import ModelError
 from bokehcli.trainer.loop import State, TrainOptions
-from bokehcli.trainer.network import NetworkOptions
+from bokehcli.trainer.networks import KINDS, LENS, name_of
 from bokehcli.trainer.schedule import stage_from
 
 FORMAT = 1
@@ -24,6 +24,7 @@ def save_checkpoint(state: State, path: Path) -> None:
         "average": state.average.state_dict(),
         "optimiser": state.optimiser.state_dict(),
         "step": state.step,
+        "kind": name_of(state.options.network),
         "options": dataclasses.asdict(state.options),
         "random": torch.get_rng_state(),
     }
@@ -39,7 +40,7 @@ def save_checkpoint(state: State, path: Path) -> None:
 def options_of(held: dict[str, Any]) -> TrainOptions:
     """The options a checkpoint was made with."""
     options = dict(held["options"])
-    options["network"] = NetworkOptions.restored(options["network"])
+    options["network"] = KINDS[held.get("kind", LENS)].restored(options["network"])
     options["stages"] = tuple(stage_from(stage) for stage in options["stages"])
     return TrainOptions(**options)
 

@@ -5,13 +5,16 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from bokehcli import optics
+from bokehcli.trainer.batch import STRENGTH
 from bokehcli.trainer.lens import render
 from bokehcli.trainer.network import stretched
 
-STRENGTH = 1.0  # of the lens through which the network is trained
 IOU, POINTED_IOU = 0.5, 1.5  # weights
 SSIM_WINDOW = 7
 SSIM_C1, SSIM_C2 = 0.01**2, 0.03**2
+FIT_PX = 8  # side at which two photos' colours are compared: blur and small shifts are no difference there
+MOST_GAIN = 2.0
+OUTLIER = 0.25  # difference of two photos, of full scale, from which more of it hardly counts
 SSIM_FROM_PX = 24  # below this side a picture has no structure to compare
 
 
@@ -73,16 +76,39 @@ def rendered_loss(state: Tensor, photo: Tensor, alpha: Tensor, defocus: Tensor) 
     return picture_loss(rendered, target)
 
 
+def fitted(target: Tensor, photo: Tensor) -> Tensor:
+    """The target with the photo's colours: per picture and channel the gain and offset that bring the two closest.
+
+    Two exposures of one scene differ by a little, and no map can make up for it. target, photo (N, 3, h, w) in [0, 1].
+    """
+    size = min(FIT_PX, target.shape[2]), min(FIT_PX, target.shape[3])
+    x, y = (F.adaptive_avg_pool2d(picture, size).flatten(2) for picture in (target, photo))
+    mean_x, mean_y = x.mean(2, keepdim=True), y.mean(2, keepdim=True)
+    gain = ((x - mean_x) * (y - mean_y)).sum(2, keepdim=True) / (x - mean_x).square().sum(2, keepdim=True).clamp(min=1e-4)
+    gain = gain.clamp(1.0 / MOST_GAIN, MOST_GAIN)
+    offset = mean_y - gain * mean_x
+    return (target * gain[:, :, :, None] + offset[:, :, :, None]).clamp(0.0, 1.0)
+
+
+def robust(difference: Tensor) -> Tensor:
+    """Mean of absolute differences; what is far off, for it lies elsewhere in the other photo, counts little more."""
+    size = difference.abs()
+    return (size / (1.0 + size / OUTLIER)).mean()
+
+
 def pair_loss(state: Tensor, photo: Tensor, target: Tensor) -> Tensor:
     """Loss of one level on a real pair: the photo rendered with the level's maps against the shallow photo.
 
-    state (N, 2+, h, w) logits; photo, target (N, 3, H, W) at least that size. No map is known; the lens teaches both.
+    state (N, 2+, h, w) logits; photo, target (N, 3, H, W) at least that size. No map is known; the lens teaches both. The
+    shallow photo's colours are fitted to the wide one's, and the difference is `robust`, for two photos never match quite.
     """
     state = state.float()
     photo, target = (F.adaptive_avg_pool2d(x, (state.shape[2], state.shape[3])) for x in (photo, target))
+    target = fitted(target, photo)
     radius = optics.radius_px(STRENGTH, (photo.shape[2], photo.shape[3]))
     rendered = render(photo, torch.sigmoid(state[:, :1]), torch.sigmoid(state[:, 1:2]), radius)
-    return picture_loss(rendered, target)
+    loss = robust(rendered - target)
+    return loss + 0.5 * (1.0 - ssim(rendered, target)) if min(target.shape[2:]) >= SSIM_FROM_PX else loss
 
 
 def level_loss(state: Tensor, photo: Tensor, alpha: Tensor, defocus: Tensor, weight: Tensor, pointed: Tensor) -> Tensor:

@@ -15,9 +15,10 @@ DECAY_FROM = 0.35  # share of a stage kind's steps after which the learning rate
 class Stage:
     """One part of the schedule: up to share `until` of all steps, `batch` square pictures of `size` pixels.
 
-    lowest: the highest-resolution global level that is active. octaves: how many octaves are trained, the global levels
+    lowest: the highest-resolution level that is active. octaves: how many octaves are trained, the global levels
     frozen; 0 trains the global levels. overview: size at which the global levels see the picture then. finer: taken
-    instead at every second step. rate: the stage's learning rate, relative to that of the run.
+    instead at every second step. rate: the stage's learning rate, relative to that of the run. constant: it neither warms up
+    nor falls.
     """
 
     until: float
@@ -27,6 +28,7 @@ class Stage:
     octaves: int = 0
     overview: int = 512
     rate: float = 1.0
+    constant: bool = False
     finer: "Stage | None" = None
 
 
@@ -81,9 +83,12 @@ def stage_at(step: int, steps: int, stages: tuple[Stage, ...] = STAGES) -> Stage
 
 def learning_rate(step: int, steps: int, peak: float, stages: tuple[Stage, ...] = STAGES) -> float:
     """Warm-up, constant, linear decay to a hundredth; once for the global levels and once for the octaves."""
+    stage = stage_at(step, steps, stages)
+    if stage.constant:
+        return peak * stage.rate
     split = next((round(stage.until * steps) for stage in reversed(stages) if not stage.octaves), 0)
     first, last = (0, split) if step < split else (split, steps)
     done = (step - first) / max(1, last - first)
     warm_up = min(1.0, (step - first + 1) / min(WARM_UP_STEPS, max(1, (last - first) // 10)))
     decay = min(1.0, (1.0 - done) / (1.0 - DECAY_FROM))
-    return peak * stage_at(step, steps, stages).rate * warm_up * max(0.01, decay)
+    return peak * stage.rate * warm_up * max(0.01, decay)

@@ -9,9 +9,9 @@ from torch import Tensor, nn
 
 from bokehcli.errors import ModelError
 from bokehcli.model import POINTED, ModelCard
+from bokehcli.trainer.batch import Batch, collate, overview_of
 from bokehcli.trainer.data import Maker
 from bokehcli.trainer.fine import halved, octave_states
-from bokehcli.trainer.loop import Batch, collate, overview_of
 from bokehcli.trainer.network import LensNet, Likening, MultiKernelBlock, NetworkOptions, Pointing
 from bokehcli.trainer.weights import stored_weights
 

@@ -1,0 +1,68 @@
+"""Samples as the networks take them."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from bokehcli import optics
+from bokehcli.trainer.data import Sample
+from bokehcli.trainer.lens import render
+
+STRENGTH = 1.0  # of the lens through which networks are trained
+
+
+@dataclass(frozen=True)
+class Batch:
+    """photo (N, 3, S, S), hint, alpha, defocus (N, 1, S, S) float32 in [0, 1]; weight (N,); target as photo or None."""
+
+    photo: Tensor
+    hint: Tensor
+    alpha: Tensor
+    defocus: Tensor
+    weight: Tensor
+    target: Tensor | None = None
+
+    def to(self, device: torch.device) -> "Batch":
+        """The batch on a device."""
+        moved: dict[str, Any] = {name: None if x is None else x.to(device, non_blocking=True) for name, x in vars(self).items()}
+        return Batch(**moved)
+
+    def pin_memory(self) -> "Batch":
+        """The batch in memory from which a GPU copies by itself; the loader calls this."""
+        pinned: dict[str, Any] = {name: None if x is None else x.pin_memory() for name, x in vars(self).items()}
+        return Batch(**pinned)
+
+
+def collate(samples: list[Sample]) -> Batch:
+    """Stack samples; photos become float32 in [0, 1]."""
+
+    def stack(name: str) -> Tensor:
+        return torch.stack([torch.from_numpy(getattr(sample, name)) for sample in samples])
+
+    def picture(name: str) -> Tensor:
+        return stack(name).permute(0, 3, 1, 2).float().div(255.0)
+
+    hint, alpha, defocus = (stack(name)[:, None] for name in ("hint", "alpha", "defocus"))
+    weight = torch.tensor([sample.weight for sample in samples])
+    return Batch(picture("photo"), hint, alpha, defocus, weight, picture("target") if samples[0].target is not None else None)
+
+
+def overview_of(batch: Batch, size: int) -> Tensor:
+    """(N, 4, size, size): the batch's photos and hints as the global levels see them."""
+    x = torch.cat((batch.photo, batch.hint), 1)
+    if x.shape[2] > size:
+        x = F.adaptive_avg_pool2d(x, size)
+    elif x.shape[2] < size:
+        x = F.interpolate(x, size=(size, size), mode="bilinear", align_corners=False)
+    return x.contiguous(memory_format=torch.channels_last)
+
+
+def target_of(batch: Batch) -> Tensor:
+    """(N, 3, S, S) in [0, 1]: the shallow photo of a pair, or what the lens makes of the photo with its true maps."""
+    if batch.target is not None:
+        return batch.target
+    radius = optics.radius_px(STRENGTH, (batch.photo.shape[2], batch.photo.shape[3]))
+    return render(batch.photo, batch.alpha, batch.defocus, radius)

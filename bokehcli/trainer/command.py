@@ -1,0 +1,116 @@
+"""The command line of `bokeh train`, and how it is written into a model card."""
+
+import argparse
+import shlex
+from pathlib import Path
+
+from bokehcli.errors import UsageError
+from bokehcli.trainer.kind import Kind, Preset
+from bokehcli.trainer.loop import TrainOptions
+from bokehcli.trainer.networks import KINDS, LENS
+
+FULL_SIZE = (1536, 1024)  # of `--describe` where no size is given
+NOT_IN_CARD = ("out", "note", "help", "describe")
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    defaults = TrainOptions()
+    result = argparse.ArgumentParser(
+        prog="bokeh train",
+        description="Train a model. Started again with the same DIR it goes on from the last checkpoint.",
+        epilog="DATA: a folder of tar shards or of photos with mattes (NAME.photo.EXT beside NAME.matte.EXT, or "
+        "photos/NAME.EXT and mattes/NAME.EXT), or of pairs (original/NAME.EXT and bokeh/NAME.EXT).",
+    )
+    add = result.add_argument
+    add("data", metavar="DATA", type=Path, nargs="?")
+    add("--out", metavar="DIR", type=Path, help="checkpoint, previews and the exported model")
+    add("--network", choices=sorted(KINDS), default=LENS, help="ours, or PyNET as published in 2020 (%(default)s)")
+    add(
+        "--describe",
+        metavar="WxH",
+        type=size,
+        nargs="?",
+        const=FULL_SIZE,
+        help="print levels, parameters and operations for a photo of that size (1536x1024), and stop",
+    )
+    add("--preset", metavar="NAME", help="what is trained when: " + "; ".join(map(presets_of, KINDS)))
+    add("--scale", type=positive, default=1.0, help="of the preset's number of steps (%(default)s)")
+    add("--steps", type=int, help="of the whole schedule, instead of the preset's")
+    add("--rate", type=float, help="peak learning rate, instead of the preset's")
+    add("--device", default="auto", help="auto, cpu, cuda or mps: where the arithmetic runs (%(default)s)")
+    add("--seed", type=int, default=defaults.seed, help="of weights and samples (%(default)s)")
+    add("--workers", type=int, default=defaults.workers, help="processes that make samples (%(default)s)")
+    add("--threads", type=int, default=defaults.threads, help="of the arithmetic; 0 is one a core")
+    add("--minutes", type=float, default=0.0, help="stop with a checkpoint after that long; 0 is never")
+    add("--sample", type=int, default=0, help="train on that many pairs, chosen by the seed; 0 is all")
+    add("--perceptual", metavar="FILE", type=Path, help="pynet2020: feature network for level 1's loss (ONNX, .pt2, .pt)")
+    add("--as-published", action="store_true", help="pynet2020: level 1 without the guard against colours that drift")
+    add("--from", dest="model", metavar="DIR", type=Path, help="lens: go on from the weights of an exported model")
+    add("--blend", dest="blend", metavar="DIR", type=Path, help="with --from: begin with the mean of its weights and these")
+    add("--share", type=share, default=0.5, help="of the --blend model in that mean, 0 to 1 (%(default)s)")
+    add("--blocks", type=counts, metavar="N,N,N,N,N", help="lens: blocks of levels 3 to 7; with --from as many or more")
+    add("--fresh", action="store_true", help="begin anew even if DIR holds a checkpoint")
+    add("--long-side", type=int, default=0, help="lens: of the picture the exported global network sees; 0 is the default")
+    add("--note", default="", help="what the model card is to say of the training data and its licence")
+    add("--cache", type=float, default=4.0, help="GiB of decoded photos to keep in memory (%(default)s)")
+    add("--save-every", type=float, default=3.0, help="minutes between checkpoints (%(default)s)")
+    add("--preview-every", type=float, default=10.0, help="minutes between previews (%(default)s)")
+    return result
+
+
+def presets_of(name: str) -> str:
+    """The presets of a kind of network, for the help."""
+    kind = KINDS[name]
+    return f"{name}: {', '.join(n + (' (default)' if n == kind.default else '') for n in kind.presets)}"
+
+
+def preset_of(arguments: argparse.Namespace) -> Preset:
+    """The preset that the command line names, with its steps and rate. Raises UsageError."""
+    kind: Kind = KINDS[arguments.network]
+    name = arguments.preset or kind.default
+    if name not in kind.presets:
+        raise UsageError(f"--preset {name}: network {arguments.network} has {', '.join(kind.presets)}")
+    return kind.presets[name]
+
+
+def counts(text: str) -> tuple[int, ...]:
+    """'1,2,3' as numbers. Raises ValueError, which argparse reports."""
+    return tuple(int(part) for part in text.split(","))
+
+
+def size(text: str) -> tuple[int, int]:
+    """'1536x1024' as (width, height). Raises ValueError, which argparse reports."""
+    width, height = (int(part) for part in text.lower().split("x"))
+    if min(width, height) < 1:
+        raise ValueError
+    return width, height
+
+
+def share(text: str) -> float:
+    """A number from 0 to 1. Raises ValueError, which argparse reports."""
+    value = float(text)
+    if not 0.0 <= value <= 1.0:
+        raise ValueError
+    return value
+
+
+def positive(text: str) -> float:
+    """A number above 0. Raises ValueError, which argparse reports."""
+    value = float(text)
+    if not value > 0.0:
+        raise ValueError
+    return value
+
+
+def command_of(arguments: argparse.Namespace) -> str:
+    """The command line for the model card, without paths, which mean nothing elsewhere, and without the note."""
+    given = vars(arguments)
+    parts = ["bokeh", "train", "DATA", "--out", "DIR"]
+    for action in parser()._actions:
+        value = given.get(action.dest)
+        if action.option_strings and action.dest not in NOT_IN_CARD and value != action.default:
+            text = ",".join(map(str, value)) if isinstance(value, tuple) else "DIR" if isinstance(value, Path) else str(value)
+            shown = [] if value is True else [text]
+            parts += [action.option_strings[0], *shown]
+    return shlex.join(parts)

@@ -1,0 +1,81 @@
+"""A feature network from a file computes what it did where it came from, and what is learned goes back through it."""
+
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="training is optional")
+onnx = pytest.importorskip("onnx", reason="training is optional")
+
+import onnxruntime  # noqa: E402 (torch may be absent)
+
+from bokehcli.errors import ModelError  # noqa: E402
+from bokehcli.trainer.features import load_features  # noqa: E402
+
+CPU = torch.device("cpu")
+
+
+class Scaled(torch.nn.Module):
+    """Brings [0, 1] to the range of a network that was trained on something else."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return (x - 0.45) / 0.225 * 1.5 + 0.1
+
+
+def network() -> torch.nn.Module:
+    torch.manual_seed(0)
+    return torch.nn.Sequential(
+        Scaled(),
+        torch.nn.Conv2d(3, 8, 3, padding=1),
+        torch.nn.ReLU(),
+        torch.nn.MaxPool2d(2),
+        torch.nn.Conv2d(8, 8, 3, stride=2, padding=1, groups=2),
+        torch.nn.LeakyReLU(0.2),
+        torch.nn.AvgPool2d(3, 1, 1),
+    ).eval()
+
+
+def exported(path: Path, module: torch.nn.Module) -> Path:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        torch.onnx.export(module, (torch.rand(1, 3, 32, 32),), str(path), opset_version=18, dynamo=False)
+    return path
+
+
+def test_an_onnx_file_computes_what_onnxruntime_does_and_lets_gradients_through(tmp_path: Path) -> None:
+    path = exported(tmp_path / "features.onnx", network())
+    loaded = load_features(path, CPU)
+    assert not any(weight.requires_grad for weight in loaded.parameters())
+    photo = torch.rand(1, 3, 32, 32, requires_grad=True)
+    features = loaded(photo)
+    session = onnxruntime.InferenceSession(str(path))
+    (expected,) = session.run(None, {session.get_inputs()[0].name: photo.detach().numpy()})
+    np.testing.assert_allclose(features.detach().numpy(), expected, atol=1e-5)
+    features.square().sum().backward()
+    assert float(photo.grad.abs().sum()) > 0
+
+
+def test_files_of_torch_are_used_as_they_are(tmp_path: Path) -> None:
+    module, photo = network(), torch.rand(1, 3, 32, 32)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        torch.jit.trace(module, photo).save(str(tmp_path / "features.pt"))
+    torch.export.save(torch.export.export(module, (photo,)), tmp_path / "features.pt2")
+    for name in ("features.pt", "features.pt2"):
+        photo.requires_grad_(True)
+        features = load_features(tmp_path / name, CPU)(photo)
+        assert torch.allclose(features, module(photo), atol=1e-6)
+        (slope,) = torch.autograd.grad(features.sum(), photo)
+        assert float(slope.abs().sum()) > 0
+
+
+def test_what_cannot_be_used_is_refused_by_name(tmp_path: Path) -> None:
+    path = exported(tmp_path / "gelu.onnx", torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.Softmax(1)))
+    with pytest.raises(ModelError, match=r"gelu\.onnx: has Softmax"):
+        load_features(path, CPU)
+    for name in ("a.onnx", "a.pt", "a.pt2"):
+        (tmp_path / name).write_bytes(b"no network")
+        with pytest.raises(ModelError, match=name):
+            load_features(tmp_path / name, CPU)
