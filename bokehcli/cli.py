@@ -11,6 +11,7 @@ from bokehcli.arguments import ALL_DONE, INTERRUPTED, MISUSE
 from bokehcli.command import RunCommand
 from bokehcli.doctor import doctor
 from bokehcli.errors import BokehError
+from bokehcli.evaluate import evaluate
 from bokehcli.options import (
     DecodeOptions,
     EncodeOptions,
@@ -163,4 +164,5 @@ def run(
 
 app.command()(status)
 app.command()(doctor)
+app.command("eval")(evaluate)
 app.command(cls=PassThrough, add_help_option=False)(train)

@@ -15,7 +15,7 @@ from bokehcli.decode import decode_photo, weight_of
 from bokehcli.discover import CONTAINER_OF_SUFFIX, Job
 from bokehcli.encode import Encoding, encode_image, encode_map, encoding_losses
 from bokehcli.errors import BokehError, PhotoError, ReadError, UnsupportedPhoto, WriteError
-from bokehcli.infer import Network, open_network
+from bokehcli.infer import Maps, Network, open_network
 from bokehcli.lens import render
 from bokehcli.metadata import attach_metadata
 from bokehcli.model import PictureCard, find_model
@@ -122,28 +122,33 @@ class Renderer:
             findings.warnings.append(f"{photo.container.value} by its content, not {named.value} as its name says")
         container = self.options.encode.container or photo.container
         findings.warnings += self._allowed(photo, (*photo.warnings, *encoding_losses(photo, container)))
-        edit = alpha = defocus = None
-        if isinstance(self.network, PictureNetwork):
-            edit = f"shallow depth of field: by model {self.network.card.digest()[:12]}"
-            photo = replace(photo, image=self.network.render(photo.image, curves_of(photo.carried.icc)))
-        elif self.network is not None:  # the photo's own pixels and the maps are let go before the result is encoded
-            curves = curves_of(photo.carried.icc)
-            maps = self.network.predict(as_seen(photo.image, curves), self.options.focus)
-            if self.options.save_maps:
-                alpha = encode_map(maps.alpha)
-                defocus = encode_map(resize(from_unit(maps.defocus, np.uint8), photo.image.shape[:2]))
-            findings.subject = maps.subject_area >= self.options.min_subject
-            if not findings.subject:
-                findings.warnings.append("no clear subject: the picture stays as it is")
-            elif self.options.lens.strength > 0:
-                edit = edit_of(self.options.lens)
-                image = render(photo.image, maps.alpha, maps.defocus, self.options.lens, curves)
-                photo = replace(photo, image=image)
-            del maps
+        photo, maps, edit = self.develop(photo, findings)  # the photo's own pixels are let go
+        alpha = defocus = None
+        if maps is not None and self.options.save_maps:
+            alpha = encode_map(maps.alpha)
+            defocus = encode_map(resize(from_unit(maps.defocus, np.uint8), photo.image.shape[:2]))
+        del maps
         encoded = encode_image(photo.image, photo.opacity, self._encoding(photo, container), name)
         encoded, lost = attach_metadata(encoded, container, photo, self.options.metadata, edit)
         findings.warnings += self._allowed(photo, lost)
         return Rendering(encoded, alpha, defocus)
+
+    def develop(self, photo: Photo, findings: Findings) -> tuple[Photo, Maps | None, str | None]:
+        """The photo rendered, its maps if the model gives such, and what was done, None where it stays as it is."""
+        if self.network is None:
+            return photo, None, None
+        curves = curves_of(photo.carried.icc)
+        if isinstance(self.network, PictureNetwork):
+            edit = f"shallow depth of field: by model {self.network.card.digest()[:12]}"
+            return replace(photo, image=self.network.render(photo.image, curves)), None, edit
+        maps = self.network.predict(as_seen(photo.image, curves), self.options.focus)
+        findings.subject = maps.subject_area >= self.options.min_subject
+        if not findings.subject:
+            findings.warnings.append("no clear subject: the picture stays as it is")
+        elif self.options.lens.strength > 0:
+            image = render(photo.image, maps.alpha, maps.defocus, self.options.lens, curves)
+            return replace(photo, image=image), maps, edit_of(self.options.lens)
+        return photo, maps, None
 
     def _encoding(self, photo: Photo, container: Container) -> Encoding:
         """As the photo was encoded, but for what is asked for."""

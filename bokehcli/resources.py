@@ -45,6 +45,20 @@ def keep_freed_memory() -> bool:
     return bool(adjust(MMAP_THRESHOLD, MMAP_FROM_BYTES) and adjust(TRIM_THRESHOLD, NEVER_BYTES))
 
 
+def reset_peak() -> None:
+    """Have `peak_mib` begin anew, on Linux."""
+    try:
+        (PROC / "self" / "clear_refs").write_text("5", "ascii")
+    except OSError:  # elsewhere it goes on from the process's start
+        return
+
+
+def peak_mib() -> float | None:
+    """Most memory that the process held at once since `reset_peak`; None where the system does not tell."""
+    line = next((line for line in _lines(PROC / "self" / "status") if line.startswith("VmHWM:")), None)
+    return None if line is None else int(line.split()[1]) / 1024
+
+
 def cgroup_settings(name: str) -> Iterator[str]:
     """What a file of that name says in this process's control groups and those above them.
 

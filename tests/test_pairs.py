@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from bokehcli.errors import UsageError
-from bokehcli.trainer.pairs import LISTED, Pairs, told
+from bokehcli.pairs import LISTED, told
+from bokehcli.trainer.pairs import Pairs
 
 
 @pytest.fixture

@@ -16,13 +16,14 @@ RANKS = {
     1: [
         *("photo", "options", "outcome", "resources", "model", "containers", "privacy", "xmp"),
         *("opencv", "pixels", "optics", "light", "tiling", "tone", "pyramid", "subject"),
-        *("cmyk", "heic", "tiff_samples", "printable", "listing", "selection", "shard", "budget", "session"),
+        *("cmyk", "heic", "tiff_samples", "printable", "listing", "selection", "shard", "budget"),
+        *("session", "pairs", "similarity"),
     ],
     2: ["discover", "decode", "infer", "picture", "lens", "encode", "metadata", "storage", "entries", "lock"],
     3: ["pipeline", "watch"],
     4: ["workers", "ledger"],
-    5: ["batch", "progress", "summary"],
-    6: ["arguments", "config", "command", "flags", "train", "piped", "run", "status", "doctor", "cli", "__main__"],
+    5: ["batch", "progress", "summary", "comparison"],
+    6: ["arguments", "config", "command", "flags", "train", "piped", "run", "status", "doctor", "evaluate", "cli", "__main__"],
 }
 RANK_OF = {module: rank for rank, modules in RANKS.items() for module in modules}
 # Where the modules of one rank may use each other: the vocabulary, and the entry point.

@@ -16,6 +16,7 @@ from torch import nn
 from bokehcli.errors import BokehError, DeviceError, MissingDependency, UsageError
 from bokehcli.model import POINTED, ModelCard, find_lens_model
 from bokehcli.opencv import cv2
+from bokehcli.pairs import is_pairs, told
 from bokehcli.trainer.batch import Batch
 from bokehcli.trainer.checkpoint import load_checkpoint, save_checkpoint
 from bokehcli.trainer.command import command_of, parser, preset_of
@@ -26,7 +27,7 @@ from bokehcli.trainer.kind import Preset
 from bokehcli.trainer.loop import Record, State, TrainOptions, train
 from bokehcli.trainer.network import LIKENED_LEVELS, POINTED_LEVELS, NetworkOptions
 from bokehcli.trainer.networks import LENS
-from bokehcli.trainer.pairs import Pairs, is_pairs, told
+from bokehcli.trainer.pairs import Pairs
 from bokehcli.trainer.preview import preview_batch, write_preview
 from bokehcli.trainer.pynet2020 import Pynet2020Options
 from bokehcli.trainer.scenes import make_sample

@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 
 from bokehcli.errors import UsageError
 from bokehcli.opencv import cv2
+from bokehcli.pairs import SUFFIXES
 from bokehcli.pixels import fit_long_side, resize
 
 Image = NDArray[Any]
 Float = NDArray[np.float32]
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp")
 # Mattes are stored lossy by a level or two: what is nearly 0 or nearly 255 is taken as sure.
 MATTE_LOW, MATTE_HIGH = 4, 251
 EMPTY = 0.005  # a matte below this share of the picture has no subject

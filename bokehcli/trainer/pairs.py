@@ -1,16 +1,10 @@
-"""Real pairs of a wide and a shallow photo in EBB! layout: original/NAME.EXT beside bokeh/NAME.EXT.
+"""Samples from real pairs of a wide and a shallow photo.
 
-Ignatov et al., CVPRW 2020, section 3.1. All pairs are looked at once, reduced, and those that cannot teach anything are
-left out; afterwards photos are read from disk as they are needed, so that memory does not depend on their number.
+Photos are read from disk as they are needed, so that memory does not depend on how many pairs there are.
 """
 
-import math
-import os
 import sys
 import zlib
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,126 +13,14 @@ from numpy.typing import NDArray
 
 from bokehcli.errors import UsageError
 from bokehcli.opencv import cv2
-from bokehcli.trainer.data import SUFFIXES, VALIDATION_SHARE, Sample
+from bokehcli.pairs import SHALLOW, WIDE, Pair, find_pairs, read_photo, sorted_out
+from bokehcli.trainer.data import VALIDATION_SHARE, Sample
 
 Image = NDArray[Any]
-Float = NDArray[np.float32]
 
-WIDE, SHALLOW = "original", "bokeh"
 ZOOM = (0.6, 1.0)  # share of the short side that a square view covers
-LOOK_PX = 128  # long side at which two photos are compared
-SAME_SHAPE = 0.02  # relative difference of the aspect ratios up to which two photos show the same
-ALIKE = 0.6  # correlation of two photos, blurred, from which they show the same
-BLUR_PX = 2.0  # for that comparison: background blur is then no difference
-SHIFT = 0.03  # of the long side up to which one photo may lie beside the other
-LEAST_PX = 16  # short side of the smaller pictures from which it is looked how far
 HELD_OUT_FROM = 5  # pairs from which on some are kept for validation
-LISTED = 20  # of what is left out, so many are named
 TRIES = 8  # pairs that are tried where one has become unreadable
-
-
-@dataclass(frozen=True)
-class Pair:
-    """Two photos of the same scene. right, down: how far the shallow one's content lies beside, shares of width and height."""
-
-    wide: Path
-    shallow: Path
-    right: float = 0.0
-    down: float = 0.0
-
-
-def is_pairs(data: Path) -> bool:
-    """Whether a folder is laid out as pairs."""
-    return (data / WIDE).is_dir() and (data / SHALLOW).is_dir()
-
-
-def read_photo(path: Path, flag: int = cv2.IMREAD_COLOR) -> Image:
-    """(H, W, 3) uint8 RGB. Raises UsageError if it cannot be decoded."""
-    try:
-        content = np.fromfile(path, np.uint8)
-    except OSError as error:
-        raise UsageError(f"{path}: {error.strerror or error}") from error
-    image = cv2.imdecode(content, flag) if content.size else None
-    if image is None:
-        raise UsageError(f"{path}: cannot be decoded")
-    rgb: Image = image[:, :, ::-1]
-    return rgb
-
-
-def find_pairs(data: Path) -> tuple[list[Pair], list[str]]:
-    """The pairs of a folder by name, and a line for every photo without a partner."""
-    wide, shallow = (
-        {path.stem: path for path in sorted((data / name).iterdir()) if path.suffix.lower() in SUFFIXES}
-        for name in (WIDE, SHALLOW)
-    )
-    alone = [f"{wide[name]}: no partner in {SHALLOW}/" for name in sorted(wide.keys() - shallow.keys())]
-    alone += [f"{shallow[name]}: no partner in {WIDE}/" for name in sorted(shallow.keys() - wide.keys())]
-    return [Pair(wide[name], shallow[name]) for name in sorted(wide.keys() & shallow.keys())], alone
-
-
-def look(path: Path) -> tuple[float, Float]:
-    """A photo's aspect ratio, and its grey picture with a long side of LOOK_PX, blurred. Raises UsageError."""
-    image = read_photo(path, cv2.IMREAD_REDUCED_COLOR_4)
-    height, width = image.shape[:2]
-    scale = LOOK_PX / max(height, width)
-    size = max(1, round(width * scale)), max(1, round(height * scale))
-    grey = cv2.cvtColor(cv2.resize(image, size, interpolation=cv2.INTER_AREA), cv2.COLOR_RGB2GRAY)
-    return width / height, cv2.GaussianBlur(grey.astype(np.float32), (0, 0), BLUR_PX)
-
-
-def correlation(first: Float, second: Float) -> float:
-    """Of two pictures of one size, -1 to 1; 1 where one of them is flat."""
-    spread = float(first.std() * second.std())
-    return float(((first - first.mean()) * (second - second.mean())).mean()) / spread if spread > 1.0 else 1.0
-
-
-def compared(pair: Pair) -> Pair | str:
-    """The pair with how far one photo lies beside the other, or in a line why it cannot teach anything."""
-    try:
-        (aspect, first), (other_aspect, second) = look(pair.wide), look(pair.shallow)
-    except UsageError as error:
-        return str(error)
-    height, width = first.shape
-    second = cv2.resize(second, (width, height))
-    alike = correlation(first, second)
-    if abs(aspect / other_aspect - 1.0) > SAME_SHAPE:
-        return f"{pair.shallow}: another shape than {pair.wide}"
-    if alike < ALIKE:
-        return f"{pair.shallow}: shows something else than {pair.wide} (correlation {alike:.2f})"
-    right = down = 0.0
-    if min(height, width) >= LEAST_PX:
-        window = cv2.createHanningWindow((width, height), cv2.CV_32F)
-        (right, down), _ = cv2.phaseCorrelate(first, second, window)
-    if max(abs(right), abs(down)) > SHIFT * LOOK_PX:
-        return f"{pair.shallow}: lies {100 * max(abs(right), abs(down)) / LOOK_PX:.0f} % beside {pair.wide}"
-    moved = (right or down) and helps(first, second, right, down)
-    return replace(pair, right=right / width, down=down / height) if moved else pair
-
-
-def helps(first: Float, second: Float, right: float, down: float) -> bool:
-    """Whether the second picture is more like the first once it is moved back by so many pixels."""
-    height, width = first.shape
-    back = np.array([[1.0, 0.0, right], [0.0, 1.0, down]])
-    moved = cv2.warpAffine(second, back, (width, height), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
-    edge = math.ceil(SHIFT * LOOK_PX)
-    inner = slice(edge, height - edge), slice(edge, width - edge)
-    return correlation(first[inner], moved[inner]) > correlation(first[inner], second[inner])
-
-
-def sorted_out(pairs: list[Pair]) -> tuple[list[Pair], list[str]]:
-    """The pairs that can teach something, and a line for every other one."""
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        found = list(pool.map(compared, pairs))
-    return [pair for pair in found if isinstance(pair, Pair)], [line for line in found if isinstance(line, str)]
-
-
-def told(lines: list[str]) -> Iterator[str]:
-    """The lines, shortened where they are many, and how many there are."""
-    yield from lines[:LISTED]
-    if len(lines) > LISTED:
-        yield f"... and {len(lines) - LISTED} more"
-    if lines:
-        yield f"{len(lines)} left out"
 
 
 class Pairs:

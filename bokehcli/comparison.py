@@ -1,0 +1,197 @@
+"""Models held against real pairs: what each makes of the wide photo, and how near that comes to the shallow one."""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bokehcli import optics
+from bokehcli.decode import decode_photo
+from bokehcli.errors import BokehError, UsageError
+from bokehcli.infer import Network
+from bokehcli.model import find_model
+from bokehcli.opencv import cv2
+from bokehcli.options import LensOptions, RunOptions
+from bokehcli.pairs import Pair
+from bokehcli.photo import Photo
+from bokehcli.pipeline import Findings, open_renderer
+from bokehcli.pixels import from_unit, resize, to_unit
+from bokehcli.resources import peak_mib, reset_peak
+from bokehcli.similarity import Measure, cropped, psnr_db, ssim
+from bokehcli.storage import read_bytes
+from bokehcli.tone import as_seen, curves_of
+
+Image = NDArray[Any]
+
+BUNDLED = "bundled"  # the name of the bundled model on the command line
+UNCHANGED, MASK = "unchanged photo", "mask + Gaussian"
+PICTURES = 3  # best, and as many worst, on a contact sheet
+CELL_PX = 360  # height of its pictures
+
+
+@dataclass(frozen=True)
+class Score:
+    """One contestant's result for one pair.
+
+    elapsed_s: decoding and rendering. peak_mib: largest memory of the process meanwhile, None where the system does not
+    tell. values: measure -> how alike result and shallow photo are.
+    """
+
+    pair: str
+    contestant: str
+    elapsed_s: float
+    peak_mib: float | None
+    values: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """Something that renders a photo, opened when its turn comes."""
+
+    name: str
+    open: Callable[[], Callable[[Photo], Photo]]
+
+
+@dataclass
+class Comparison:
+    """Contestants, and what they are compared by. border_px: is not compared. failed: a line for each pair that fails."""
+
+    contestants: list[Contestant]
+    border_px: int = 32
+    measures: dict[str, Measure] = field(default_factory=lambda: {"PSNR": psnr_db, "SSIM": ssim})
+    failed: list[str] = field(default_factory=list)
+
+    def scores(self, pairs: Sequence[Pair]) -> Iterator[Score]:
+        """One contestant after the other, so that each has the memory to itself."""
+        broken: set[Pair] = set()
+        for contestant in self.contestants:
+            render = contestant.open()
+            for pair in pairs:
+                if pair in broken:
+                    continue
+                try:
+                    yield self.score(pair, contestant.name, render)
+                except BokehError as error:
+                    broken.add(pair)
+                    self.failed.append(str(error) if str(pair.wide.parent.parent) in str(error) else f"{pair.wide}: {error}")
+
+    def score(self, pair: Pair, name: str, render: Callable[[Photo], Photo]) -> Score:
+        """Raises BokehError."""
+        reset_peak()
+        began_s = time.perf_counter()
+        image = render(read(pair.wide)).image
+        elapsed_s, peak = time.perf_counter() - began_s, peak_mib()
+        shown, target = cropped(eight_bits(image), self.border_px), cropped(target_of(pair, image), self.border_px)
+        values = {measure: compare(shown, target) for measure, compare in self.measures.items()}
+        return Score(pair.wide.stem, name, elapsed_s, peak, values)
+
+
+def read(path: Path) -> Photo:
+    """A photo of a pair. Raises BokehError."""
+    return decode_photo(read_bytes(path), str(path), RunOptions().decode)
+
+
+def target_of(pair: Pair, image: Image) -> NDArray[np.uint8]:
+    """The shallow photo, 8 bits, at the size of the rendered one. Raises BokehError."""
+    return eight_bits(resize(read(pair.shallow).image, (image.shape[0], image.shape[1])))
+
+
+def eight_bits(image: Image) -> NDArray[np.uint8]:
+    """(H, W, 3) of any depth as uint8."""
+    if image.dtype == np.uint8:
+        return image
+    return from_unit(image if image.dtype == np.float32 else to_unit(image), np.uint8)
+
+
+def contestant_of(model: str, options: RunOptions) -> Contestant:
+    """A model by its folder, or BUNDLED. Raises ModelError, UsageError."""
+    path = None if model == BUNDLED and not Path(model).exists() else Path(model)
+    options = replace(options, infer=replace(options.infer, model=path))
+    if find_model(path).kind != "lens":
+        options = replace(options, lens=LensOptions())
+    name = BUNDLED if path is None else path.resolve().name
+
+    def opened() -> Callable[[Photo], Photo]:
+        renderer = open_renderer(options)
+        return lambda photo: renderer.develop(photo, Findings())[0]
+
+    return Contestant(name, opened)
+
+
+def baselines(models: Sequence[str], options: RunOptions) -> list[Contestant]:
+    """The photo as it is, and the first lens model's alpha over a Gaussian blur as strong as the lens."""
+    kinds = {model: find_model(None if model == BUNDLED else Path(model)).kind for model in models}
+    source = next((model for model, kind in kinds.items() if kind == "lens"), BUNDLED)
+    infer = replace(options.infer, model=None if source == BUNDLED else Path(source))
+
+    def masked() -> Callable[[Photo], Photo]:
+        network = open_renderer(RunOptions(infer=infer)).network
+        assert isinstance(network, Network)
+        return lambda photo: mask_and_gaussian(network, photo, options.lens.strength)
+
+    return [Contestant(UNCHANGED, lambda: lambda photo: photo), Contestant(MASK, masked)]
+
+
+def mask_and_gaussian(network: Network, photo: Photo, strength: float) -> Photo:
+    """What a simple tool does: the subject cut out and laid over the blurred photo, as it is encoded."""
+    maps = network.predict(as_seen(photo.image, curves_of(photo.carried.icc)))
+    # a disc's standard deviation in one direction is half its radius
+    sigma = 0.5 * optics.radius_px(strength, (photo.image.shape[0], photo.image.shape[1]))
+    sharp = photo.image.astype(np.float32)
+    blurred = cv2.GaussianBlur(sharp, (0, 0), sigma) if sigma > 0 else sharp
+    alpha = maps.alpha[:, :, None] * np.float32(1 / 255)
+    mixed = blurred + (sharp - blurred) * alpha
+    whole = photo.image.dtype == np.float32
+    return replace(photo, image=mixed if whole else np.rint(mixed).astype(photo.image.dtype))
+
+
+def unique(contestants: list[Contestant]) -> list[Contestant]:
+    """The contestants, refused if two have one name. Raises UsageError."""
+    names = [contestant.name for contestant in contestants]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise UsageError(f"two models are called {', '.join(twice)}: rename the folder of one")
+    return contestants
+
+
+def sheet(comparison: Comparison, pairs: Sequence[Pair], scores: Sequence[Score]) -> NDArray[np.uint8]:
+    """(H, W, 3) uint8 RGB: the pairs with the best and the worst PSNR of the first contestant, best first.
+
+    A row each: the wide photo, the shallow one, what each contestant makes of it.
+    """
+    first = comparison.contestants[0].name
+    ranked = sorted((score for score in scores if score.contestant == first), key=lambda score: -score.values["PSNR"])
+    chosen = ranked if len(ranked) <= 2 * PICTURES else [*ranked[:PICTURES], *ranked[-PICTURES:]]
+    by_name = {pair.wide.stem: pair for pair in pairs}
+    rows = [[read(by_name[score.pair].wide).image, read(by_name[score.pair].shallow).image] for score in chosen]
+    for contestant in comparison.contestants:
+        if contestant.name == UNCHANGED:
+            continue
+        render = contestant.open()
+        for row, score in zip(rows, chosen, strict=True):
+            row.append(render(read(by_name[score.pair].wide)).image)
+    return stacked([[framed(cell(image)) for image in row] for row in rows])
+
+
+def cell(image: Image) -> NDArray[np.uint8]:
+    """A picture CELL_PX high."""
+    height, width = image.shape[:2]
+    return eight_bits(resize(image, (CELL_PX, max(1, round(width * CELL_PX / height)))))
+
+
+def framed(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """With a white line around it."""
+    result: NDArray[np.uint8] = cv2.copyMakeBorder(image, 2, 2, 2, 2, cv2.BORDER_CONSTANT, value=(255, 255, 255))
+    return result
+
+
+def stacked(rows: list[list[NDArray[np.uint8]]]) -> NDArray[np.uint8]:
+    """Rows of pictures of one height below each other, white to the right of the shorter ones."""
+    lines = [np.concatenate(row, 1) for row in rows]
+    width = max(line.shape[1] for line in lines)
+    filled = [np.pad(line, ((0, 0), (0, width - line.shape[1]), (0, 0)), constant_values=255) for line in lines]
+    return np.concatenate(filled, 0)
