@@ -251,6 +251,10 @@ def run(arguments: argparse.Namespace) -> int:
 def main() -> int:
     """Exit status 0: done. 2: misuse. 130: interrupted, with a checkpoint."""
     try:
+        if sys.argv[1:2] == ["export"]:
+            from bokehcli.trainer.quantise import main as export
+
+            return export(sys.argv[2:])
         return run(parser().parse_args())
     except BokehError as error:
         say(f"bokeh train: {error}")
