@@ -74,9 +74,14 @@ class ModelCard(Card):
 class PictureCard(Card):
     """The card of a model of kind `rgb`, which gives the rendered picture itself.
 
-    files: for PICTURE: `photo`, (N, 3, H, W) sRGB-encoded RGB in [0, 1], to `picture` of the same size and range. It sees a
-    whole picture at once, never a tile: its statistics may be those of the whole picture (instance norm).
+    files: for PICTURE: `photo`, (N, 3, H, W) sRGB-encoded RGB in [0, 1], to `picture` of the same size and range. tile_px: 0
+    where it must see the whole picture at once, for its statistics are the picture's (instance norm); else the side of tiles,
+    which are a multiple of `multiple` and get context_px more on every side. Tiles differ from the whole by what lies
+    beyond that context, and at the picture's border, which is mirrored.
     """
+
+    tile_px: int = 0
+    context_px: int = 0
 
 
 def file_hash(path: Path) -> str:
@@ -136,10 +141,12 @@ def parse_card(written: Any, folder: Path, name: Path) -> ModelCard | PictureCar
     try:
         card = KINDS[kind](folder=folder, **fields)
         numbers = [card.long_side, card.multiple]
-        sound = True
         if isinstance(card, ModelCard):
             numbers += [card.shrink, card.channels, card.context_px, card.gate_px]
             sound = 0.0 <= card.sure < 0.5 and 0.0 <= card.gate_from < 1.0
+        else:
+            numbers += [card.tile_px + 1, card.context_px + 1]
+            sound = (card.tile_px + 2 * card.context_px) % card.multiple == 0 or card.tile_px == 0
         sound = sound and all(isinstance(n, int) and n > 0 for n in numbers)
         plain = all(Path(file).name == file for file in card.files.values())
     except TypeError as error:

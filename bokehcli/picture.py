@@ -14,6 +14,7 @@ from bokehcli.opencv import cv2
 from bokehcli.options import InferOptions
 from bokehcli.pixels import fit_long_side, from_unit, resize, round_up, srgb_to_linear, to_unit
 from bokehcli.session import open_session
+from bokehcli.tiling import Box, boxes_of
 from bokehcli.tone import SRGB, Curves, as_seen, floats_of
 
 Image = NDArray[Any]
@@ -35,12 +36,25 @@ class PictureNetwork:
 
     def predict(self, small: Image) -> Float:
         """The rendered picture of a small one, (h, w, 3) uint8 or uint16 sRGB-encoded RGB -> float32 in [0, 1]."""
-        height, width = small.shape[:2]
-        down, right = (round_up(side, self.card.multiple) - side for side in (height, width))
-        padded = cv2.copyMakeBorder(to_unit(small), 0, down, 0, right, cv2.BORDER_REPLICATE)
-        photo = np.ascontiguousarray(padded.transpose(2, 0, 1)[None])
-        picture: Float = self.session.run(None, {"photo": photo})[0][0]
-        return np.ascontiguousarray(np.clip(picture.transpose(1, 2, 0)[:height, :width], 0.0, 1.0))
+        photo = to_unit(small)
+        if not self.card.tile_px:
+            height, width = small.shape[:2]
+            down, right = (round_up(side, self.card.multiple) - side for side in (height, width))
+            padded = cv2.copyMakeBorder(photo, 0, down, 0, right, cv2.BORDER_REPLICATE)
+            return np.ascontiguousarray(self.run(padded)[:height, :width])
+        picture, margin, tile_px = np.empty_like(photo), self.card.context_px, self.card.tile_px
+        padded = cv2.copyMakeBorder(photo, *(margin, margin + tile_px) * 2, cv2.BORDER_REFLECT)
+        for box in boxes_of(photo.shape, tile_px):
+            around = Box(box.top, box.top + tile_px + 2 * margin, box.left, box.left + tile_px + 2 * margin)
+            tile = self.run(padded[around.slices])
+            picture[box.slices] = tile[margin : margin + box.height, margin : margin + box.width]
+        return picture
+
+    def run(self, photo: Float) -> Float:
+        """One run of the network: (h, w, 3) in [0, 1], sides multiples of the card's, to the same."""
+        planes = np.ascontiguousarray(photo.transpose(2, 0, 1)[None])
+        picture: Float = self.session.run(None, {"photo": planes})[0][0].transpose(1, 2, 0)
+        return np.clip(picture, 0.0, 1.0)
 
     def render(self, image: Image, curves: Curves = SRGB) -> Image:
         """A photo as the network renders it.

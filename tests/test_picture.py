@@ -132,6 +132,30 @@ def test_sharpness_is_whole_in_flat_places_and_none_where_detail_went() -> None:
     assert sharpness(noise, flat).max() == 0.0
 
 
+@pytest.mark.parametrize("size", [(384, 512), (64, 64), (70, 300), (1, 1)])
+def test_tiles_differ_from_the_whole_at_the_border_alone(
+    networks: dict[str, PictureNetwork], tmp_path: Path, size: tuple[int, int]
+) -> None:
+    image = np.random.default_rng(0).integers(0, 256, (*size, 3), np.uint8)
+    whole = networks["Blurred"]  # looks 12 pixels around itself
+    card = dataclasses.replace(whole.card, tile_px=96, context_px=16)
+    tiled = PictureNetwork(card, whole.session).predict(image)
+    assert tiled.shape == (*size, 3)
+    inner = slice(12, max(12, size[0] - 12)), slice(12, max(12, size[1] - 12))
+    np.testing.assert_allclose(tiled[inner], whole.predict(image)[inner], atol=1e-5)
+    narrow = PictureNetwork(dataclasses.replace(card, tile_px=120, context_px=4), whole.session).predict(image)
+    if min(size) > 300:
+        assert np.abs(narrow[inner] - whole.predict(image)[inner]).max() > 1e-3  # what lies beyond the context
+
+
+@pytest.mark.parametrize(("tile_px", "context_px"), [(100, 16), (-64, 0), (128, -1), (1.5, 0)])
+def test_tiles_that_the_network_cannot_take_are_refused(tmp_path: Path, tile_px: int, context_px: int) -> None:
+    card = written(tmp_path, Same())
+    dataclasses.replace(card, tile_px=tile_px, context_px=context_px).save()
+    with pytest.raises(ModelError, match="make no sense"):
+        find_model(tmp_path)
+
+
 def test_a_batch_is_rendered_by_a_model_of_pictures(photos: Path, tmp_path: Path) -> None:
     written(tmp_path / "model", HalfBlurred())
     assert main(["run", str(photos / "astronaut.jpg"), "--out", str(tmp_path / "out"), "--model", str(tmp_path / "model")]) == 0
