@@ -174,7 +174,8 @@ def sheet(comparison: Comparison, pairs: Sequence[Pair], scores: Sequence[Score]
         render = contestant.open()
         for row, score in zip(rows, chosen, strict=True):
             row.append(render(read(by_name[score.pair].wide)).image)
-    return stacked([[framed(cell(image)) for image in row] for row in rows])
+    titles = ["wide", "shallow", *(each.name for each in comparison.contestants if each.name != UNCHANGED)]
+    return stacked([[framed(cell(image), title) for image, title in zip(row, titles, strict=True)] for row in rows])
 
 
 def cell(image: Image) -> NDArray[np.uint8]:
@@ -183,9 +184,11 @@ def cell(image: Image) -> NDArray[np.uint8]:
     return eight_bits(resize(image, (CELL_PX, max(1, round(width * CELL_PX / height)))))
 
 
-def framed(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """With a white line around it."""
+def framed(image: NDArray[np.uint8], title: str) -> NDArray[np.uint8]:
+    """With a white line around it, and its title in a corner; what is not ASCII in that is shown as question marks."""
     result: NDArray[np.uint8] = cv2.copyMakeBorder(image, 2, 2, 2, 2, cv2.BORDER_CONSTANT, value=(255, 255, 255))
+    for colour, thickness in (((0, 0, 0), 3), ((255, 255, 255), 1)):
+        cv2.putText(result, title, (8, 20), cv2.FONT_HERSHEY_SIMPLEX, 0.5, colour, thickness, cv2.LINE_AA)
     return result
 
 
