@@ -4,6 +4,7 @@ import dataclasses
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -229,6 +230,29 @@ def test_the_command_trains_goes_on_and_says_what_it_leaves_out(rendered_pairs: 
     assert again.returncode == 0, again.stderr
     assert "from step 10" in again.stderr
     assert load_checkpoint(tmp_path / "model" / "last.ckpt").options.network == TINY.network
+
+
+def test_killed_and_started_again_it_ends_as_if_undisturbed(rendered_pairs: Path, tmp_path: Path) -> None:
+    def line(out: str) -> list[str]:
+        words = ["train", rendered_pairs, "--out", tmp_path / out, "--network", "pynet2020", "--preset", "tiny"]
+        more = ["--steps", "40", "--save-every", "0", "--preview-every", "60", "--threads", "1"]
+        return [sys.executable, "-m", "bokehcli.trainer", *map(str, words[1:]), *more]
+
+    checkpoint = tmp_path / "killed" / "last.ckpt"
+    with subprocess.Popen(line("killed"), stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL) as child:
+        for _ in range(3000):
+            if checkpoint.exists() or child.poll() is not None:
+                break
+            time.sleep(0.02)
+        child.kill()
+    assert child.returncode == -9
+    assert 0 < load_checkpoint(checkpoint).step < 40
+    for out in ("killed", "undisturbed"):
+        subprocess.run(line(out), check=True, capture_output=True, timeout=300)
+    resumed, undisturbed = (load_checkpoint(tmp_path / out / "last.ckpt") for out in ("killed", "undisturbed"))
+    assert resumed.step == undisturbed.step == 40
+    for name, value in resumed.average.state_dict().items():
+        assert torch.equal(value, undisturbed.average.state_dict()[name]), name
 
 
 @pytest.mark.parametrize(

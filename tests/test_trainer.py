@@ -19,7 +19,7 @@ pytest.importorskip("onnx", reason="training is optional")
 
 from bokehcli.errors import ModelError, UsageError  # noqa: E402 (torch may be absent)
 from bokehcli.infer import open_network  # noqa: E402
-from bokehcli.model import POINTED, ROLES, ModelCard  # noqa: E402
+from bokehcli.model import POINTED, ROLES, ModelCard, find_model  # noqa: E402
 from bokehcli.pixels import focus_hint  # noqa: E402
 from bokehcli.trainer import schedule, warm  # noqa: E402
 from bokehcli.trainer.batch import collate, overview_of  # noqa: E402
@@ -40,6 +40,7 @@ from bokehcli.trainer.network import (  # noqa: E402
     gate_of,
     upsample,
 )
+from bokehcli.trainer.pairs import Pairs  # noqa: E402
 from bokehcli.trainer.scenes import layout, make_sample, neighbouring  # noqa: E402
 from bokehcli.trainer.warm import load_exported  # noqa: E402
 from bokehcli.trainer.weights import EIGHT_BITS_FROM, as_stored, eight_bits, stored_weights  # noqa: E402
@@ -427,6 +428,22 @@ def test_the_loss_falls_on_real_photos(make: Maker) -> None:
     assert np.mean(losses[-15:]) < 0.85 * np.mean(losses[:15])
 
 
+def test_the_photo_rendered_with_its_maps_comes_nearer_to_pairs_that_it_has_not_seen(rendered_pairs: Path) -> None:
+    pairs = Pairs(rendered_pairs)
+    state = State(options(steps=150, rate=5e-3, stages=ONE_STAGE))
+    held = collate([pairs.make_held(1, number, 64) for number in range(8)])
+    stage = ONE_STAGE[0]
+
+    def error() -> float:
+        _, target, rendered, _ = state.kind.columns(state.average, held, stage)
+        return float((rendered - target).abs().mean())
+
+    before = error()
+    trained(state, pairs.make)
+    assert error() < 0.97 * before
+    assert error() < float((held.photo - held.target).abs().mean())
+
+
 @pytest.mark.parametrize("workers", [0, 1])
 def test_resuming_equals_not_stopping(make: Maker, tmp_path: Path, workers: int) -> None:
     undisturbed = State(options(workers=workers))
@@ -750,6 +767,10 @@ def test_pairs_train_through_the_lens_alone(tmp_path: Path, photos: Path) -> Non
     done = bokeh("train", tmp_path / "pairs", "--out", tmp_path / "model", *arguments)
     assert done.returncode == 0, done.stderr
     assert "3 pairs" in done.stderr
+    onwards = ("--from", tmp_path / "model", "--steps", "3", "--threads", "1")  # one of levels 3 to 7, two of the octaves
+    done = bokeh("train", tmp_path / "pairs", "--out", tmp_path / "more", *onwards)
+    assert done.returncode == 0, done.stderr
+    assert find_model(tmp_path / "more").about["trained"]["steps"] == 3
 
 
 def test_an_interrupt_leaves_a_checkpoint_and_a_model(training_folder: Path, tmp_path: Path) -> None:

@@ -45,6 +45,7 @@ def open_data(arguments: argparse.Namespace, pointed: bool) -> tuple[Maker, Make
     if data.is_dir() and is_pairs(data):
         if pointed:
             raise UsageError(f"{data}: nobody points in pairs; --preset {POINTED} needs photos with mattes")
+        say("looking at the pairs")
         pairs = Pairs(data, arguments.sample, arguments.seed)
         for line in told(pairs.left_out):
             say(line)
