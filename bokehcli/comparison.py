@@ -109,7 +109,7 @@ def eight_bits(image: Image) -> NDArray[np.uint8]:
 
 def contestant_of(model: str, options: RunOptions) -> Contestant:
     """A model by its folder, or BUNDLED. Raises ModelError, UsageError."""
-    path = None if model == BUNDLED and not Path(model).exists() else Path(model)
+    path = path_of(model)
     options = replace(options, infer=replace(options.infer, model=path))
     if find_model(path).kind != "lens":
         options = replace(options, lens=LensOptions())
@@ -122,11 +122,15 @@ def contestant_of(model: str, options: RunOptions) -> Contestant:
     return Contestant(name, opened)
 
 
+def path_of(model: str) -> Path | None:
+    """A model's folder; None is the bundled one."""
+    return None if model == BUNDLED and not Path(model).exists() else Path(model)
+
+
 def baselines(models: Sequence[str], options: RunOptions) -> list[Contestant]:
     """The photo as it is, and the first lens model's alpha over a Gaussian blur as strong as the lens."""
-    kinds = {model: find_model(None if model == BUNDLED else Path(model)).kind for model in models}
-    source = next((model for model, kind in kinds.items() if kind == "lens"), BUNDLED)
-    infer = replace(options.infer, model=None if source == BUNDLED else Path(source))
+    paths = [path_of(model) for model in models]
+    infer = replace(options.infer, model=next((path for path in paths if find_model(path).kind == "lens"), None))
 
     def masked() -> Callable[[Photo], Photo]:
         network = open_renderer(RunOptions(infer=infer)).network

@@ -226,10 +226,11 @@ def test_the_command_trains_goes_on_and_says_what_it_leaves_out(rendered_pairs: 
     assert "1 left out" in done.stderr
     assert "10 steps on cpu" in done.stderr
     assert "colours drift" in done.stderr  # after ten steps they do
-    again = bokeh(*arguments, "--steps", "12")
+    again = bokeh("train", folder, "--out", tmp_path / "model", "--steps", "12")  # the checkpoint knows the rest
     assert again.returncode == 0, again.stderr
     assert "from step 10" in again.stderr
-    assert load_checkpoint(tmp_path / "model" / "last.ckpt").options.network == TINY.network
+    resumed = load_checkpoint(tmp_path / "model" / "last.ckpt").options
+    assert (resumed.network, resumed.rate, resumed.steps) == (TINY.network, TINY.rate, 12)
 
 
 def test_killed_and_started_again_it_ends_as_if_undisturbed(rendered_pairs: Path, tmp_path: Path) -> None:
@@ -260,7 +261,10 @@ def test_killed_and_started_again_it_ends_as_if_undisturbed(rendered_pairs: Path
     [
         (["--network", "pynet2020", "--preset", "octaves"], "paper, tiny"),
         (["--network", "pynet2020", "--from", "models"], "--from"),
+        (["--network", "pynet2020", "--blocks", "1,1,1,1,1"], "--blocks: for --network lens alone"),
+        (["--as-published"], "--as-published: for --network pynet2020 alone"),
         (["--network", "pynet2020", "--device", "abacus"], "abacus"),
+        pytest.param(["--device", "cuda"], "finds only", marks=pytest.mark.skipif(torch.cuda.is_available(), reason="it is")),
         (["--network", "pynet2020", "--perceptual", "nowhere.onnx"], "nowhere.onnx: no such file"),
     ],
 )

@@ -19,14 +19,13 @@ from bokehcli.opencv import cv2
 from bokehcli.pairs import is_pairs, told
 from bokehcli.trainer.batch import Batch
 from bokehcli.trainer.checkpoint import load_checkpoint, save_checkpoint
-from bokehcli.trainer.command import command_of, parser, preset_of
+from bokehcli.trainer.command import check, command_of, parser, preset_of
 from bokehcli.trainer.data import VALIDATION_PART, Library, Maker, find_items
 from bokehcli.trainer.describe import described
 from bokehcli.trainer.features import load_features
 from bokehcli.trainer.kind import Preset
 from bokehcli.trainer.loop import Record, State, TrainOptions, train
 from bokehcli.trainer.network import LIKENED_LEVELS, POINTED_LEVELS, NetworkOptions
-from bokehcli.trainer.networks import LENS
 from bokehcli.trainer.pairs import Pairs
 from bokehcli.trainer.preview import preview_batch, write_preview
 from bokehcli.trainer.pynet2020 import Pynet2020Options
@@ -46,7 +45,7 @@ def open_data(arguments: argparse.Namespace, pointed: bool) -> tuple[Maker, Make
         if pointed:
             raise UsageError(f"{data}: nobody points in pairs; --preset {POINTED} needs photos with mattes")
         say("looking at the pairs")
-        pairs = Pairs(data, arguments.sample, arguments.seed)
+        pairs = Pairs(data, arguments.sample, arguments.seed or 0)
         for line in told(pairs.left_out):
             say(line)
         say(f"{len(pairs)} pairs, {len(pairs.held)} others for validation")
@@ -77,11 +76,12 @@ def device_of(name: str) -> str:
 
 
 def given_options(arguments: argparse.Namespace, preset: Preset) -> dict[str, Any]:
-    """The options that may change while a run goes on."""
-    given = {name: getattr(arguments, name) for name in ("seed", "workers", "threads")}
-    steps = arguments.steps if arguments.steps is not None else max(1, round(preset.steps * arguments.scale))
-    rate = arguments.rate if arguments.rate is not None else preset.rate
-    return {**given, "steps": steps, "rate": rate, "device": device_of(arguments.device)}
+    """The options that the command line gives, and that may change while a run goes on."""
+    given = {name: getattr(arguments, name) for name in ("steps", "rate", "seed", "workers", "threads")}
+    if arguments.steps is None and arguments.scale is not None:
+        given["steps"] = max(1, round(preset.steps * arguments.scale))
+    given["device"] = device_of(arguments.device)
+    return {name: value for name, value in given.items() if value is not None}
 
 
 def resumed_state(arguments: argparse.Namespace, preset: Preset) -> State | None:
@@ -96,13 +96,11 @@ def resumed_state(arguments: argparse.Namespace, preset: Preset) -> State | None
 
 def new_state(arguments: argparse.Namespace, preset: Preset, base: ModelCard | None, make: Maker) -> State:
     """From an exported model, else from nothing."""
-    given = given_options(arguments, preset)
+    given = {"steps": preset.steps, "rate": preset.rate, **given_options(arguments, preset)}
     if base is None:
         if arguments.blend is not None:
             raise UsageError("--blend: needs --from, the model to take the mean with")
         return State(TrainOptions(network=network_of(arguments, preset), stages=preset.stages, **given))
-    if arguments.network != LENS:
-        raise UsageError(f"--from: for --network {LENS} alone; {arguments.network} goes on from its checkpoint")
     from bokehcli.trainer.warm import load_exported, network_options
 
     network = with_blocks(network_options(base, preset.pointed), arguments.blocks)
@@ -111,7 +109,7 @@ def new_state(arguments: argparse.Namespace, preset: Preset, base: ModelCard | N
     stages = WARM_STAGES if arguments.preset in (None, "full") else preset.stages
     state = State(TrainOptions(network=network, stages=stages, pointed=preset.pointed, **given))
     blend = None if arguments.blend is None else (find_lens_model(arguments.blend), arguments.share)
-    loaded = load_exported(base, make, arguments.seed, network, blend, preset.pointed).state_dict()
+    loaded = load_exported(base, make, state.options.seed, network, blend, preset.pointed).state_dict()
     state.network.load_state_dict(loaded)
     state.average.load_state_dict(loaded)
     say(f"going on from the weights of {base.folder}")
@@ -193,13 +191,12 @@ def look(state: State, samples: Batch, folder: Path) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Train until the schedule, the minutes or the user end it; save and export. Returns the exit status."""
+    check(arguments)
     preset = preset_of(arguments)
     if arguments.describe is not None:
         for line in described(network_of(arguments, preset), arguments.describe[::-1]):
             print(line, flush=True)
         return ALL_DONE
-    if arguments.data is None or arguments.out is None:
-        raise UsageError("DATA and --out DIR are needed; --help says what they are")
     try:
         import onnx  # noqa: F401 (that it is there is known before hours of training, not after)
     except ImportError as error:
@@ -220,7 +217,7 @@ def run(arguments: argparse.Namespace) -> int:
     stop = Stop()
     report = Report(state.options.steps)
     began = saved = previewed = time.monotonic()
-    samples = preview_batch(make_seen, state.options.seed)
+    samples = preview_batch(make_seen, state.options.seed, state.kind.preview_px(state.options.stages))
     for record in train(state, make, features):
         report.add(record)
         now = time.monotonic()

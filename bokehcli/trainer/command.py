@@ -35,11 +35,11 @@ def parser() -> argparse.ArgumentParser:
         help="print levels, parameters and operations for a photo of that size (1536x1024), and stop",
     )
     add("--preset", metavar="NAME", help="what is trained when: " + "; ".join(map(presets_of, KINDS)))
-    add("--scale", type=positive, default=1.0, help="of the preset's number of steps (%(default)s)")
+    add("--scale", type=positive, help="of the preset's number of steps (1.0)")
     add("--steps", type=int, help="of the whole schedule, instead of the preset's")
     add("--rate", type=float, help="peak learning rate, instead of the preset's")
     add("--device", default="auto", help="auto, cpu, cuda or mps: where the arithmetic runs (%(default)s)")
-    add("--seed", type=int, default=defaults.seed, help="of weights and samples (%(default)s)")
+    add("--seed", type=int, help=f"of weights and samples ({defaults.seed})")
     add("--workers", type=int, default=defaults.workers, help="processes that make samples (%(default)s)")
     add("--threads", type=int, default=defaults.threads, help="of the arithmetic; 0 is one a core")
     add("--minutes", type=float, default=0.0, help="stop with a checkpoint after that long; 0 is never")
@@ -57,6 +57,21 @@ def parser() -> argparse.ArgumentParser:
     add("--save-every", type=float, default=3.0, help="minutes between checkpoints (%(default)s)")
     add("--preview-every", type=float, default=10.0, help="minutes between previews (%(default)s)")
     return result
+
+
+# Options that mean something to one kind of network alone, by their names in the parsed command line.
+ONLY = {LENS: ("model", "blend", "blocks", "long_side"), "pynet2020": ("perceptual", "as_published")}
+
+
+def check(arguments: argparse.Namespace) -> None:
+    """Raise UsageError for what does not go together."""
+    if arguments.describe is None and (arguments.data is None or arguments.out is None):
+        raise UsageError("DATA and --out DIR are needed; --help says what they are")
+    words = {action.dest: action.option_strings[0] for action in parser()._actions if action.option_strings}
+    for network, names in ONLY.items():
+        for name in names:
+            if getattr(arguments, name) and network != arguments.network:
+                raise UsageError(f"{words[name]}: for --network {network} alone")
 
 
 def presets_of(name: str) -> str:

@@ -54,7 +54,8 @@ def crop_corners(found: Tensor, alpha: Tensor, trust: Tensor, count: int) -> lis
     weight = spread(alpha, EDGE_PX) * trust.square() + ELSEWHERE * spread(found, EDGE_PX) + 1e-6
     height, width = weight.shape[2:]
     corners = []
-    for index, places in enumerate(torch.multinomial(weight.flatten(1), count).tolist()):
+    # chance on the CPU, whose random state a checkpoint holds
+    for index, places in enumerate(torch.multinomial(weight.flatten(1).cpu(), count).tolist()):
         for place in places:
             y, x = divmod(place, width)
             top, left = (min(max(0, at - CROP_PX // 2), side - CROP_PX) for at, side in ((y, height), (x, width)))

@@ -11,6 +11,8 @@ from bokehcli.model import Card, ModelCard
 from bokehcli.trainer.batch import Batch
 from bokehcli.trainer.schedule import Stage
 
+PREVIEW_PX = 256
+
 
 @dataclass(frozen=True, kw_only=True)
 class Preset:
@@ -48,6 +50,10 @@ class Kind(ABC):
     @abstractmethod
     def losses(self, network: nn.Module, batch: Batch, stage: Stage, features: nn.Module | None = None) -> list[Tensor]:
         """Loss of each part that learns in a stage. features: what a perceptual loss compares, where the user named it."""
+
+    def preview_px(self, stages: tuple[Stage, ...]) -> int:  # noqa: ARG002 (most kinds see any size alike)
+        """Side of the samples that previews show."""
+        return PREVIEW_PX
 
     @abstractmethod
     def columns(self, network: nn.Module, batch: Batch, stage: Stage) -> list[Tensor]:

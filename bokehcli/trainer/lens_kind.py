@@ -15,13 +15,11 @@ from bokehcli.pixels import fit_long_side
 from bokehcli.pyramid import level_sizes, octave_count
 from bokehcli.trainer.batch import STRENGTH, Batch, overview_of, target_of
 from bokehcli.trainer.fine import octave_losses, octave_states, pair_states
-from bokehcli.trainer.kind import Kind, Preset
+from bokehcli.trainer.kind import PREVIEW_PX, Kind, Preset
 from bokehcli.trainer.lens import render
 from bokehcli.trainer.loss import level_loss, pair_loss
 from bokehcli.trainer.network import MULTIPLE, STATE, STEM, LensNet, NetworkOptions, stretched
 from bokehcli.trainer.schedule import OCTAVES, POINTED_STAGES, STAGES, TINY_STAGES, Stage
-
-PREVIEW_PX = 256
 
 
 class LensKind(Kind):

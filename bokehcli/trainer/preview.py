@@ -12,13 +12,12 @@ from bokehcli.trainer.batch import Batch, collate
 from bokehcli.trainer.data import Image, Maker
 
 ROWS = 6
-SIZE_PX = 256
 SEED_OFFSET = 1 << 20  # previews show samples that training does not
 
 
-def preview_batch(make: Maker, seed: int) -> Batch:
+def preview_batch(make: Maker, seed: int, size_px: int) -> Batch:
     """The samples that all previews of a run show."""
-    return collate([make(seed + SEED_OFFSET, number, SIZE_PX, False) for number in range(ROWS)])
+    return collate([make(seed + SEED_OFFSET, number, size_px, False) for number in range(ROWS)])
 
 
 def write_preview(columns: list[Tensor], path: Path) -> None:

@@ -209,6 +209,7 @@ class Shown(nn.Module):
 # Section 3.2 and the authors' account of the training: level, iterations, batch size.
 PAPER = ((7, 5_000, 50), (6, 5_000, 50), (5, 20_000, 40), (4, 20_000, 14), (3, 30_000, 9), (2, 80_000, 9), (1, 100_000, 5))
 PAPER_PX = 1024
+PARITY_PHOTOS = 2  # on which ONNX Runtime and torch are compared: at that size each takes seconds
 PAPER_RATE = 5e-5
 TINY_SHARES = ((7, 0.05), (6, 0.10), (5, 0.16), (4, 0.24), (3, 0.64), (2, 0.80), (1, 1.00))
 TINY_PX = 128
@@ -273,6 +274,11 @@ class Pynet2020Kind(Kind):
             return [loss]
 
     @override
+    def preview_px(self, stages: tuple[Stage, ...]) -> int:
+        """See `Kind.preview_px`. Instance norm makes a picture's look depend on its size: that of the training."""
+        return max(stage.size for stage in stages)
+
+    @override
     @torch.no_grad()
     def columns(self, network: nn.Module, batch: Batch, stage: Stage) -> list[Tensor]:
         """See `Kind.columns`."""
@@ -299,7 +305,8 @@ class Pynet2020Kind(Kind):
         assert isinstance(network, Pynet2020)
         # views are squares as high as a photo, which is half as wide again
         about = {**about, "network": asdict(network.options), "level": stage.lowest}
-        return export_picture(Shown(network, stage.lowest), asked.out, about, samples.photo, 3 * stage.size // 2, MULTIPLE)
+        shown, photo = Shown(network, stage.lowest), samples.photo[:PARITY_PHOTOS]
+        return export_picture(shown, asked.out, about, photo, 3 * stage.size // 2, MULTIPLE)
 
     @override
     def part_of(self, name: str) -> str:
