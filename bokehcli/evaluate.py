@@ -22,10 +22,11 @@ BORDER_PX = 32  # the paper's
 
 
 def evaluate(
-    paths: Annotated[
-        list[Path], typer.Argument(metavar="[MODEL]... PAIRS", help="Models' folders (or: bundled), then original/ and bokeh/.")
-    ],
+    models: Annotated[
+        list[Path] | None, typer.Argument(metavar="MODEL", help="Folders of models, or: bundled. Without any, that one.")
+    ] = None,
     *,
+    folder: Annotated[Path, typer.Argument(metavar="PAIRS", help="A folder with original/ and bokeh/ in it.")],
     strength: flags.Strength = None,
     f_number: flags.FNumber = None,
     sample: Annotated[int, typer.Option("--sample", metavar="N", help="That many pairs, chosen by the seed; 0 is all.")] = 0,
@@ -51,14 +52,13 @@ def evaluate(
 
     if csv and json:
         raise UsageError("--csv and --json exclude each other")
-    *models, folder = paths
     if f_number is not None:
         strength = strength_of_f_number(f_number)
     options = RunOptions(
         lens=LensOptions(strength=LensOptions.strength if strength is None else strength),
         infer=InferOptions(device=device, threads=threads),
     )
-    names = [str(model) for model in models] or [compare.BUNDLED]
+    names = [str(model) for model in models or []] or [compare.BUNDLED]
     contestants = [compare.contestant_of(name, options) for name in names] + compare.baselines(names, options)
     comparison = compare.Comparison(compare.unique(contestants), border)
     if lpips:

@@ -45,7 +45,7 @@ def parser() -> argparse.ArgumentParser:
     add("--minutes", type=float, default=0.0, help="stop with a checkpoint after that long; 0 is never")
     add("--sample", type=int, default=0, help="train on that many pairs, chosen by the seed; 0 is all")
     add("--perceptual", metavar="FILE", type=Path, help="pynet2020: feature network for level 1's loss (ONNX, .pt2, .pt)")
-    add("--as-published", action="store_true", help="pynet2020: level 1 without the guard against colours that drift")
+    add("--as-published", action="store_true", help="pynet2020: levels 2 and 1 without the guard against drifting colours")
     add("--from", dest="model", metavar="DIR", type=Path, help="lens: go on from the weights of an exported model")
     add("--blend", dest="blend", metavar="DIR", type=Path, help="with --from: begin with the mean of its weights and these")
     add("--share", type=share, default=0.5, help="of the --blend model in that mean, 0 to 1 (%(default)s)")
