@@ -1,9 +1,11 @@
 """One photo from stdin or a file to stdout: bokeh run - --out -."""
 
 import os
+import signal
 import sys
-from collections.abc import Sequence
-from contextlib import closing
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -70,7 +72,21 @@ def _deliver(outcome: Outcome, running: Running) -> int:
         return FAILED
     if running.verbose:
         say(f"{outcome.source} {outcome.elapsed_s:.2f} s, {outcome.megapixels:.1f} megapixels")
-    return ALL_DONE if write_record(outcome.result, end=b"") else FAILED
+    with _patience():
+        return ALL_DONE if write_record(outcome.result, end=b"") else FAILED
+
+
+@contextmanager
+def _patience() -> Iterator[None]:
+    """Let the first Ctrl-C pass, so that what has begun to be written is written whole; the second one stops."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    earlier = signal.signal(signal.SIGINT, lambda *_: signal.signal(signal.SIGINT, signal.default_int_handler))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, earlier)
 
 
 def _stop(_: int) -> None:

@@ -29,7 +29,9 @@ def write_record(record: bytes, end: bytes = b"\n") -> bool:
     if sys.stdout is None:
         return False
     try:
-        sys.stdout.buffer.write(record + end)
+        left = memoryview(record + end)
+        while left:  # a signal that is handled meanwhile, such as the first Ctrl-C, cuts a long write short
+            left = left[sys.stdout.buffer.write(left) :]
         sys.stdout.buffer.flush()
     except OSError as error:
         _silence(sys.stdout)

@@ -136,6 +136,23 @@ def test_a_terminal_gets_no_photo(png: bytes) -> None:
 
 
 @posix
+def test_an_interrupt_while_the_photo_is_written_leaves_it_whole(photos: Path) -> None:
+    arguments = [photos / "rocket.jpg", "--out", "-", "--format", "png"]  # more than a pipe holds
+    whole = bokeh(*arguments).stdout
+    assert len(whole) > 1 << 17
+    command = [sys.executable, "-m", "bokehcli", "run", *map(str, arguments)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        first = os.read(process.stdout.fileno(), 1)
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.3)
+        rest, errors = process.communicate(timeout=60)
+    assert first + rest == whole
+    assert process.returncode == 0
+    assert b"Traceback" not in errors
+
+
+@posix
 def test_an_interrupt_leaves_no_half_photo(photos: Path) -> None:
     command = [sys.executable, "-m", "bokehcli", "run", "-", "--out", "-"]
     whole = bokeh(photos / "rocket.jpg", "--out", "-").stdout
