@@ -1,6 +1,7 @@
 """Models held against real pairs: what each makes of the wide photo, and how near that comes to the shallow one."""
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -88,6 +89,12 @@ class Comparison:
         shown, target = cropped(eight_bits(image), self.border_px), cropped(target_of(pair, image), self.border_px)
         values = {measure: compare(shown, target) for measure, compare in self.measures.items()}
         return Score(pair.wide.stem, name, elapsed_s, peak, values)
+
+
+def of_all(scores: Sequence[Score], contestants: Sequence[Contestant]) -> list[Score]:
+    """The scores for pairs that every contestant has one for: others would make the means those of different photos."""
+    counts = Counter(score.pair for score in scores)
+    return [score for score in scores if counts[score.pair] == len(contestants)]
 
 
 def read(path: Path) -> Photo:

@@ -66,7 +66,7 @@ def evaluate(
     if dists:
         comparison.measures["DISTS"] = similarity.dists()
     pairs, left_out = chosen_pairs(folder, sample, seed)
-    scores = list(watched(comparison, pairs))
+    scores = compare.of_all(list(watched(comparison, pairs)), comparison.contestants)
     if not scores:
         raise UsageError(f"{folder}: no pair could be compared; the first: {comparison.failed[0]}")
     for line in rows_of(scores, csv=csv, json=json) if csv or json else table_of(scores, comparison, device):

@@ -16,8 +16,10 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from bokehcli import resources, similarity
 from bokehcli.cli import main
-from bokehcli.comparison import MASK, UNCHANGED
+from bokehcli.comparison import MASK, UNCHANGED, Comparison, Contestant, of_all
 from bokehcli.errors import MissingDependency, UsageError
+from bokehcli.pairs import find_pairs
+from bokehcli.photo import Photo
 
 Captured = pytest.CaptureFixture[str]
 
@@ -122,6 +124,20 @@ def test_what_cannot_be_compared_is_named_and_the_rest_is(folder: Path, capfd: C
     assert f"{folder / 'bokeh' / '01.png'}: no partner in original/" in err
     assert f"{folder / 'original' / '02.png'}: 70x70 is too small for a border of 32 pixels" in err
     assert "3 left out" in err
+
+
+def test_a_pair_that_one_model_fails_on_counts_for_none(folder: Path) -> None:
+    def fails(photo: Photo) -> Photo:
+        if photo.name.endswith("02.png"):
+            raise UsageError("no")
+        return photo
+
+    contestants = [Contestant("a", lambda: lambda photo: photo), Contestant("b", lambda: fails)]
+    comparison = Comparison(contestants)
+    pairs, _ = find_pairs(folder)
+    scores = of_all(list(comparison.scores(pairs)), contestants)
+    assert [(score.contestant, score.pair) for score in scores] == [(c, p) for c in "ab" for p in ("00", "01", "03")]
+    assert comparison.failed == [f"{folder / 'original' / '02.png'}: no"]
 
 
 @pytest.mark.parametrize(
