@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from bokehcli import optics
 from bokehcli.decode import decode_photo
-from bokehcli.errors import BokehError, UsageError
+from bokehcli.encode import to_8_bits
+from bokehcli.errors import PhotoError, UnsupportedPhoto, UsageError
 from bokehcli.infer import Network
 from bokehcli.model import find_model
 from bokehcli.opencv import cv2
@@ -20,13 +21,14 @@ from bokehcli.options import LensOptions, RunOptions
 from bokehcli.pairs import Pair
 from bokehcli.photo import Photo
 from bokehcli.pipeline import Findings, open_renderer
-from bokehcli.pixels import from_unit, resize, to_unit
+from bokehcli.pixels import resize
 from bokehcli.resources import peak_mib, reset_peak
 from bokehcli.similarity import Measure, cropped, psnr_db, ssim
 from bokehcli.storage import read_bytes
 from bokehcli.tone import as_seen, curves_of
 
 Image = NDArray[Any]
+Float = NDArray[np.float32]
 
 BUNDLED = "bundled"  # the name of the bundled model on the command line
 UNCHANGED, MASK = "unchanged photo", "mask + Gaussian"
@@ -76,17 +78,20 @@ class Comparison:
                     continue
                 try:
                     yield self.score(pair, contestant.name, render)
-                except BokehError as error:
+                except PhotoError as error:
                     broken.add(pair)
-                    self.failed.append(str(error) if str(pair.wide.parent.parent) in str(error) else f"{pair.wide}: {error}")
+                    self.failed.append(str(error))
 
     def score(self, pair: Pair, name: str, render: Callable[[Photo], Photo]) -> Score:
-        """Raises BokehError."""
+        """Raises PhotoError."""
         reset_peak()
         began_s = time.perf_counter()
         image = render(read(pair.wide)).image
         elapsed_s, peak = time.perf_counter() - began_s, peak_mib()
-        shown, target = cropped(eight_bits(image), self.border_px), cropped(target_of(pair, image), self.border_px)
+        try:
+            shown, target = (cropped(each, self.border_px) for each in (to_8_bits(image), target_of(pair, image)))
+        except UsageError as error:
+            raise UnsupportedPhoto(str(pair.wide), str(error)) from error
         values = {measure: compare(shown, target) for measure, compare in self.measures.items()}
         return Score(pair.wide.stem, name, elapsed_s, peak, values)
 
@@ -98,20 +103,13 @@ def of_all(scores: Sequence[Score], contestants: Sequence[Contestant]) -> list[S
 
 
 def read(path: Path) -> Photo:
-    """A photo of a pair. Raises BokehError."""
+    """A photo of a pair. Raises PhotoError."""
     return decode_photo(read_bytes(path), str(path), RunOptions().decode)
 
 
 def target_of(pair: Pair, image: Image) -> NDArray[np.uint8]:
-    """The shallow photo, 8 bits, at the size of the rendered one. Raises BokehError."""
-    return eight_bits(resize(read(pair.shallow).image, (image.shape[0], image.shape[1])))
-
-
-def eight_bits(image: Image) -> NDArray[np.uint8]:
-    """(H, W, 3) of any depth as uint8."""
-    if image.dtype == np.uint8:
-        return image
-    return from_unit(image if image.dtype == np.float32 else to_unit(image), np.uint8)
+    """The shallow photo, 8 bits, at the size of the rendered one. Raises PhotoError."""
+    return to_8_bits(resize(read(pair.shallow).image, (image.shape[0], image.shape[1])))
 
 
 def contestant_of(model: str, options: RunOptions) -> Contestant:
@@ -142,22 +140,26 @@ def baselines(models: Sequence[str], options: RunOptions) -> list[Contestant]:
     def masked() -> Callable[[Photo], Photo]:
         network = open_renderer(RunOptions(infer=infer)).network
         assert isinstance(network, Network)
-        return lambda photo: mask_and_gaussian(network, photo, options.lens.strength)
+
+        def render(photo: Photo) -> Photo:
+            alpha = network.predict(as_seen(photo.image, curves_of(photo.carried.icc))).alpha * np.float32(1 / 255)
+            return replace(photo, image=mask_and_gaussian(photo.image, alpha, options.lens.strength))
+
+        return render
 
     return [Contestant(UNCHANGED, lambda: lambda photo: photo), Contestant(MASK, masked)]
 
 
-def mask_and_gaussian(network: Network, photo: Photo, strength: float) -> Photo:
-    """What a simple tool does: the subject cut out and laid over the blurred photo, as it is encoded."""
-    maps = network.predict(as_seen(photo.image, curves_of(photo.carried.icc)))
-    # a disc's standard deviation in one direction is half its radius
-    sigma = 0.5 * optics.radius_px(strength, (photo.image.shape[0], photo.image.shape[1]))
-    sharp = photo.image.astype(np.float32)
-    blurred = cv2.GaussianBlur(sharp, (0, 0), sigma) if sigma > 0 else sharp
-    alpha = maps.alpha[:, :, None] * np.float32(1 / 255)
-    mixed = blurred + (sharp - blurred) * alpha
-    whole = photo.image.dtype == np.float32
-    return replace(photo, image=mixed if whole else np.rint(mixed).astype(photo.image.dtype))
+def mask_and_gaussian(image: Image, alpha: Float, strength: float) -> Image:
+    """alpha x photo + (1 - alpha) x blurred photo, on encoded values; a Gaussian of the lens' disc's standard deviation.
+
+    image: (H, W, 3) uint8, uint16 or float32, which the result is too. alpha: (H, W) in [0, 1]. A disc of radius R has the
+    standard deviation R / 2 along each axis.
+    """
+    sigma_px = optics.radius_px(strength, (image.shape[0], image.shape[1])) / 2.0
+    blurred = (cv2.GaussianBlur(image, (0, 0), sigma_px) if sigma_px > 0.0 else image).astype(np.float32)
+    mixed: Image = blurred + (image.astype(np.float32) - blurred) * alpha[:, :, None]
+    return mixed if image.dtype == np.float32 else np.rint(mixed).astype(image.dtype)
 
 
 def unique(contestants: list[Contestant]) -> list[Contestant]:
@@ -192,7 +194,7 @@ def sheet(comparison: Comparison, pairs: Sequence[Pair], scores: Sequence[Score]
 def cell(image: Image) -> NDArray[np.uint8]:
     """A picture CELL_PX high."""
     height, width = image.shape[:2]
-    return eight_bits(resize(image, (CELL_PX, max(1, round(width * CELL_PX / height)))))
+    return to_8_bits(resize(image, (CELL_PX, max(1, round(width * CELL_PX / height)))))
 
 
 def framed(image: NDArray[np.uint8], title: str) -> NDArray[np.uint8]:

@@ -80,9 +80,7 @@ def evaluate(
 
 def chosen_pairs(folder: Path, sample: int, seed: int) -> "tuple[list[Pair], list[str]]":
     """Some pairs of a folder that show the same, or all with 0, and a line for every other one. Raises UsageError."""
-    import numpy as np
-
-    from bokehcli.pairs import find_pairs, is_pairs, sorted_out
+    from bokehcli.pairs import find_pairs, is_pairs, sampled, sorted_out
 
     if not folder.is_dir() or not is_pairs(folder):
         raise UsageError(f"{folder}: no folder with original/ and bokeh/ in it")
@@ -90,9 +88,7 @@ def chosen_pairs(folder: Path, sample: int, seed: int) -> "tuple[list[Pair], lis
     pairs, faults = sorted_out(found)
     if not pairs:
         raise UsageError(f"{folder}: no pairs; {(alone + faults or ['both folders are empty'])[0]}")
-    if sample:
-        pairs = [pairs[i] for i in sorted(np.random.default_rng(seed).permutation(len(pairs))[:sample])]
-    return pairs, alone + faults
+    return sampled(pairs, sample, seed), alone + faults
 
 
 def watched(comparison: "Comparison", pairs: "Sequence[Pair]") -> "Iterator[Score]":

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from bokehcli.model import POINTED, ROLES, ModelCard
 from bokehcli.opencv import cv2
 from bokehcli.options import InferOptions
-from bokehcli.pixels import fit_long_side, focus_hint, halved, resize, to_unit
+from bokehcli.pixels import fit_multiples, focus_hint, halved, resize, to_unit
 from bokehcli.pyramid import Level, base_state, inner_box, level_sizes, octave_count, uneven_tiles
 from bokehcli.resources import usable_cores
 from bokehcli.session import open_session
@@ -134,9 +134,7 @@ class Network:
         the harder task, and one photo at a time: there the mirrored photo is asked as well, and the two maps averaged.
         """
         card = self.card
-        size = fit_long_side((image.shape[0], image.shape[1]), card.long_side)
-        height, width = (max(card.multiple, round(side / card.multiple) * card.multiple) for side in size)
-        photo = to_unit(resize(image, (height, width)))
+        photo = to_unit(resize(image, fit_multiples((image.shape[0], image.shape[1]), card.long_side, card.multiple)))
         state = self.run_global(photo, focus)
         if focus is None:
             state[0] = without_doubtful(state[0], card.sure, self.min_clarity)

@@ -127,6 +127,13 @@ def sorted_out(pairs: list[Pair]) -> tuple[list[Pair], list[str]]:
     return [pair for pair in found if isinstance(pair, Pair)], [line for line in found if isinstance(line, str)]
 
 
+def sampled(pairs: list[Pair], number: int, seed: int) -> list[Pair]:
+    """That many of the pairs, chosen by the seed, in their order; all of them with 0."""
+    if not number:
+        return pairs
+    return [pairs[i] for i in sorted(np.random.default_rng(seed).permutation(len(pairs))[:number])]
+
+
 def told(lines: list[str]) -> Iterator[str]:
     """The lines, shortened where they are many, and how many there are."""
     yield from lines[:LISTED]

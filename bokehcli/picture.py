@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from bokehcli.model import PICTURE, PictureCard
 from bokehcli.opencv import cv2
 from bokehcli.options import InferOptions
-from bokehcli.pixels import fit_long_side, from_unit, resize, round_up, srgb_to_linear, to_unit
+from bokehcli.pixels import fit_within, from_unit, padded, resize, srgb_to_linear, to_unit
 from bokehcli.session import open_session
 from bokehcli.tiling import Box, boxes_of
 from bokehcli.tone import SRGB, Curves, as_seen, floats_of
@@ -38,15 +38,12 @@ class PictureNetwork:
         """The rendered picture of a small one, (h, w, 3) uint8 or uint16 sRGB-encoded RGB -> float32 in [0, 1]."""
         photo = to_unit(small)
         if not self.card.tile_px:
-            height, width = small.shape[:2]
-            down, right = (round_up(side, self.card.multiple) - side for side in (height, width))
-            padded = cv2.copyMakeBorder(photo, 0, down, 0, right, cv2.BORDER_REPLICATE)
-            return np.ascontiguousarray(self.run(padded)[:height, :width])
+            return np.ascontiguousarray(self.run(padded(photo, self.card.multiple))[: photo.shape[0], : photo.shape[1]])
         picture, margin, tile_px = np.empty_like(photo), self.card.context_px, self.card.tile_px
-        padded = cv2.copyMakeBorder(photo, *(margin, margin + tile_px) * 2, cv2.BORDER_REFLECT)
+        bordered = cv2.copyMakeBorder(photo, *(margin, margin + tile_px) * 2, cv2.BORDER_REFLECT)
         for box in boxes_of(photo.shape, tile_px):
             around = Box(box.top, box.top + tile_px + 2 * margin, box.left, box.left + tile_px + 2 * margin)
-            tile = self.run(padded[around.slices])
+            tile = self.run(bordered[around.slices])
             picture[box.slices] = tile[margin : margin + box.height, margin : margin + box.width]
         return picture
 
@@ -62,10 +59,7 @@ class PictureNetwork:
         image: (H, W, 3) uint8, uint16 or float32 (white at 1), RGB, encoded by `curves`. Returns the photo's shape and
         type. The network sees the photo at the card's size, or at its own if that is smaller.
         """
-        size = image.shape[0], image.shape[1]
-        if max(size) > self.card.long_side:
-            size = fit_long_side(size, self.card.long_side)
-        small = resize(image, size)
+        small = resize(image, fit_within((image.shape[0], image.shape[1]), self.card.long_side))
         seen = as_seen(small, curves)
         seen = seen if seen.dtype != np.float32 else from_unit(seen, np.uint16)
         picture = self.predict(seen)

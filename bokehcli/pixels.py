@@ -107,6 +107,24 @@ def fit_long_side(size: tuple[int, int], long_side: int) -> tuple[int, int]:
     return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
 
 
+def fit_within(size: tuple[int, int], long_side: int) -> tuple[int, int]:
+    """`fit_long_side`, but a smaller picture stays as it is."""
+    return size if max(size) <= long_side else fit_long_side(size, long_side)
+
+
+def fit_multiples(size: tuple[int, int], long_side: int, multiple: int) -> tuple[int, int]:
+    """The (height, width) next to `fit_long_side` whose sides are multiples of `multiple`, at least one of them each."""
+    height, width = (max(multiple, round(side / multiple) * multiple) for side in fit_long_side(size, long_side))
+    return height, width
+
+
+def padded(image: NDArray[Any], multiple: int) -> NDArray[Any]:
+    """(H, W, C) with its last row and column repeated until the sides are multiples of `multiple`."""
+    down, right = (round_up(side, multiple) - side for side in image.shape[:2])
+    larger: NDArray[Any] = cv2.copyMakeBorder(image, 0, down, 0, right, cv2.BORDER_REPLICATE)
+    return larger
+
+
 def round_up(value: int, multiple: int) -> int:
     """The smallest multiple of `multiple` that is not below `value`."""
     return -(-value // multiple) * multiple

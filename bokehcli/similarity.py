@@ -1,5 +1,6 @@
 """How alike two pictures are: PSNR, SSIM, and learned measures where the user has them. (H, W, 3) uint8 RGB each."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -18,10 +19,14 @@ SSIM_STATED = "scikit-image, Gaussian window of 1.5 px, RGB"
 LEAST_PX = 11  # side of that window
 
 
-def psnr_db(first: Image, second: Image) -> float:
-    """Peak signal to noise ratio over all channels, at most IDENTICAL_DB."""
-    error = float(np.mean((first.astype(np.float64) - second) ** 2))
-    return min(IDENTICAL_DB, 10.0 * float(np.log10(255.0**2 / error))) if error else IDENTICAL_DB
+def psnr_db(image: Image, reference: Image, where: NDArray[np.bool_] | None = None) -> float:
+    """Peak signal-to-noise ratio over all pixels, or those of (H, W) `where`, and channels; NaN of nothing."""
+    difference = image.astype(np.float32) - reference.astype(np.float32)
+    squares = np.square(difference if where is None else difference[where])
+    if not squares.size:
+        return math.nan
+    error = float(squares.mean())
+    return min(IDENTICAL_DB, 10.0 * math.log10(255.0**2 / error)) if error > 0.0 else IDENTICAL_DB
 
 
 def ssim(first: Image, second: Image) -> float:

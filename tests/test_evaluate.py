@@ -17,7 +17,7 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from bokehcli import resources, similarity
 from bokehcli.cli import main
 from bokehcli.comparison import MASK, UNCHANGED, Comparison, Contestant, of_all
-from bokehcli.errors import MissingDependency, UsageError
+from bokehcli.errors import MissingDependency, UnsupportedPhoto, UsageError
 from bokehcli.pairs import find_pairs
 from bokehcli.photo import Photo
 
@@ -129,7 +129,7 @@ def test_what_cannot_be_compared_is_named_and_the_rest_is(folder: Path, capfd: C
 def test_a_pair_that_one_model_fails_on_counts_for_none(folder: Path) -> None:
     def fails(photo: Photo) -> Photo:
         if photo.name.endswith("02.png"):
-            raise UsageError("no")
+            raise UnsupportedPhoto(photo.name, "no")
         return photo
 
     contestants = [Contestant("a", lambda: lambda photo: photo), Contestant("b", lambda: fails)]

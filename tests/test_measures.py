@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from bokehcli import similarity
+from bokehcli.comparison import mask_and_gaussian
 from bokehcli.options import LensOptions
 from tests.bench import measures
-from tests.bench.baselines import guided, mask_and_gaussian
+from tests.bench.baselines import guided
 from tests.bench.product import rendered
 
 Float = NDArray[np.float32]
@@ -77,9 +79,9 @@ def test_erosion_takes_the_edge_and_not_the_border() -> None:
 def test_psnr_of_one_level_is_48_db_and_of_identical_pixels_the_stated_figure() -> None:
     grey = np.full((20, 20, 3), 100, np.uint8)
     where = np.zeros((20, 20), bool)
-    assert measures.psnr_db(grey + 1, grey) == pytest.approx(48.13, abs=0.01)
-    assert measures.psnr_db(grey, grey) == measures.IDENTICAL_DB
-    assert math.isnan(measures.psnr_db(grey, grey, where))
+    assert similarity.psnr_db(grey + 1, grey) == pytest.approx(48.13, abs=0.01)
+    assert similarity.psnr_db(grey, grey) == similarity.IDENTICAL_DB
+    assert math.isnan(similarity.psnr_db(grey, grey, where))
     where[0, 0] = True
     other = grey.copy()
     other[0, 0, 2] += 1

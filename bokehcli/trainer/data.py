@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from bokehcli.errors import UsageError
 from bokehcli.opencv import cv2
 from bokehcli.pairs import SUFFIXES
-from bokehcli.pixels import fit_long_side, resize
+from bokehcli.pixels import fit_within, resize
 
 Image = NDArray[Any]
 Float = NDArray[np.float32]
@@ -112,8 +112,7 @@ def decode_pair(photo: bytes, matte: bytes, long_side: int) -> tuple[Image, Imag
     if image is None or mask is None:
         raise UsageError("a training photo or its matte cannot be decoded")
     image, size = image[:, :, ::-1], image.shape[:2]
-    if max(size) > long_side:
-        size = fit_long_side(size, long_side)
+    size = fit_within((size[0], size[1]), long_side)
     scaled = (mask.astype(np.float32) - MATTE_LOW) * (255.0 / (MATTE_HIGH - MATTE_LOW))
     mask = np.clip(np.rint(scaled), 0, 255).astype(np.uint8)
     return np.ascontiguousarray(resize(image, size)), resize(mask, size)

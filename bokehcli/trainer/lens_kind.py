@@ -11,7 +11,7 @@ from typing_extensions import override
 
 from bokehcli import optics
 from bokehcli.model import POINTED, Card, ModelCard
-from bokehcli.pixels import fit_long_side
+from bokehcli.pixels import fit_multiples
 from bokehcli.pyramid import level_sizes, octave_count
 from bokehcli.trainer.batch import STRENGTH, Batch, overview_of, target_of
 from bokehcli.trainer.fine import octave_losses, octave_states, pair_states
@@ -20,6 +20,8 @@ from bokehcli.trainer.lens import render
 from bokehcli.trainer.loss import level_loss, pair_loss
 from bokehcli.trainer.network import MULTIPLE, STATE, STEM, LensNet, NetworkOptions, stretched
 from bokehcli.trainer.schedule import OCTAVES, POINTED_STAGES, STAGES, TINY_STAGES, Stage
+
+FULL_PX = 512  # long side of the picture that the global levels see
 
 
 class LensKind(Kind):
@@ -101,10 +103,10 @@ class LensKind(Kind):
         """See `Kind.run_once`. All octaves see the whole picture here; a run skips the places without an edge."""
         assert isinstance(network, LensNet)
         device = next(network.parameters()).device
-        height, width = (max(MULTIPLE, round(side / MULTIPLE) * MULTIPLE) for side in fit_long_side(size, 512))
+        height, width = fit_multiples(size, FULL_PX, MULTIPLE)
         maps, features = network.network.pyramid(torch.empty(1, 4, height, width, device=device))
         network.network.state(maps[-1], features)
-        sizes = level_sizes(size, octave_count(size, 512 // STEM))
+        sizes = level_sizes(size, octave_count(size, FULL_PX // STEM))
         state = torch.empty(1, STATE, *sizes[0], device=device)
         for below, above in itertools.pairwise(sizes):
             picture = torch.empty(1, 3, 2 * below[0], 2 * below[1], device=device)

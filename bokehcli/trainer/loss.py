@@ -1,5 +1,7 @@
 """The losses, per level, on maps of that level's size."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -61,9 +63,9 @@ def defocus_loss(logit: Tensor, defocus: Tensor, alpha: Tensor, weight: Tensor) 
     return ((torch.sigmoid(logit) - defocus).abs() * counts).sum() / counts.sum().clamp(min=1.0)
 
 
-def picture_loss(rendered: Tensor, target: Tensor) -> Tensor:
-    """L1 + 0.5 (1 - SSIM) of (N, 3, h, w) pictures; L1 alone where they are too small to have structure."""
-    loss = (rendered - target).abs().mean()
+def picture_loss(rendered: Tensor, target: Tensor, distance: Callable[[Tensor, Tensor], Tensor] = F.l1_loss) -> Tensor:
+    """Distance + 0.5 (1 - SSIM) of (N, 3, h, w) pictures; the distance alone where they are too small to have structure."""
+    loss = distance(rendered, target)
     return loss + 0.5 * (1.0 - ssim(rendered, target)) if min(target.shape[2:]) >= SSIM_FROM_PX else loss
 
 
@@ -90,9 +92,9 @@ def fitted(target: Tensor, photo: Tensor) -> Tensor:
     return (target * gain[:, :, :, None] + offset[:, :, :, None]).clamp(0.0, 1.0)
 
 
-def robust(difference: Tensor) -> Tensor:
-    """Mean of absolute differences; what is far off, for it lies elsewhere in the other photo, counts little more."""
-    size = difference.abs()
+def robust(found: Tensor, target: Tensor) -> Tensor:
+    """Mean absolute difference, but what is far off, for it lies elsewhere in the other photo, counts little more."""
+    size = (found - target).abs()
     return (size / (1.0 + size / OUTLIER)).mean()
 
 
@@ -107,8 +109,7 @@ def pair_loss(state: Tensor, photo: Tensor, target: Tensor) -> Tensor:
     target = fitted(target, photo)
     radius = optics.radius_px(STRENGTH, (photo.shape[2], photo.shape[3]))
     rendered = render(photo, torch.sigmoid(state[:, :1]), torch.sigmoid(state[:, 1:2]), radius)
-    loss = robust(rendered - target)
-    return loss + 0.5 * (1.0 - ssim(rendered, target)) if min(target.shape[2:]) >= SSIM_FROM_PX else loss
+    return picture_loss(rendered, target, robust)
 
 
 def level_loss(state: Tensor, photo: Tensor, alpha: Tensor, defocus: Tensor, weight: Tensor, pointed: Tensor) -> Tensor:

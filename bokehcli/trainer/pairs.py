@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from bokehcli.errors import UsageError
 from bokehcli.opencv import cv2
-from bokehcli.pairs import SHALLOW, WIDE, Pair, find_pairs, read_photo, sorted_out
+from bokehcli.pairs import SHALLOW, WIDE, Pair, find_pairs, read_photo, sampled, sorted_out
 from bokehcli.trainer.data import VALIDATION_SHARE, Sample
 
 Image = NDArray[Any]
@@ -42,10 +42,7 @@ class Pairs:
         by_hash = sorted(good, key=lambda pair: zlib.crc32(pair.wide.stem.encode("utf-8", "surrogateescape")))
         self.held = sorted(by_hash[:number], key=lambda pair: pair.wide.stem)
         paths = sorted(by_hash[number:], key=lambda pair: pair.wide.stem)
-        if sample:
-            chosen = np.random.default_rng(seed).permutation(len(paths))[:sample]
-            paths = [paths[i] for i in sorted(chosen)]
-        self.paths = paths
+        self.paths = sampled(paths, sample, seed)
 
     def __len__(self) -> int:
         return len(self.paths)

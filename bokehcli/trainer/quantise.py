@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from bokehcli.errors import BokehError, UsageError
 from bokehcli.model import PICTURE, POINTED, Card, ModelCard, find_model
 from bokehcli.pairs import SUFFIXES, read_photo
-from bokehcli.pixels import fit_long_side, focus_hint, resize, round_up, to_unit
+from bokehcli.pixels import fit_multiples, fit_within, focus_hint, padded, resize, to_unit
 from bokehcli.trainer.weights import expanded, is_compact
 
 Image = NDArray[Any]
@@ -92,10 +92,8 @@ def picture_feeds(card: Card, photos: Sequence[Image]) -> dict[str, list[Feed]]:
     """What the network of a model of kind rgb sees of the photos."""
     feeds = []
     for photo in photos:
-        small = resize(photo, fit_long_side((photo.shape[0], photo.shape[1]), card.long_side))
-        height, width = (round_up(side, card.multiple) for side in small.shape[:2])
-        padded = np.pad(small, ((0, height - small.shape[0]), (0, width - small.shape[1]), (0, 0)), mode="edge")
-        feeds.append({"photo": batch_of(padded)})
+        small = resize(photo, fit_within((photo.shape[0], photo.shape[1]), card.long_side))
+        feeds.append({"photo": batch_of(padded(small, card.multiple))})
     return {PICTURE: feeds}
 
 
@@ -109,11 +107,10 @@ def lens_feeds(card: ModelCard, photos: Sequence[Image]) -> dict[str, list[Feed]
     }
     feeds: dict[str, list[Feed]] = {role: [] for role in card.files}
     for photo in photos:
-        size = fit_long_side((photo.shape[0], photo.shape[1]), card.long_side)
-        height, width = (max(card.multiple, round(side / card.multiple) * card.multiple) for side in size)
-        whole = batch_of(resize(photo, (height, width)))
+        size = fit_multiples((photo.shape[0], photo.shape[1]), card.long_side, card.multiple)
+        whole = batch_of(resize(photo, size))
         for role, point in (("global", None), (POINTED, FOCUS)):
-            hint = focus_hint((height, width), point)[None, None]
+            hint = focus_hint(size, point)[None, None]
             feeds.setdefault(role, []).append({"photo": np.concatenate((whole, hint), 1)})
         state = sessions["global"].run(None, feeds["global"][-1])[0]
         for _ in range(OCTAVES):

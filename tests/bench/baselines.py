@@ -14,7 +14,6 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from bokehcli import optics
 from bokehcli.infer import Network, open_network
 from bokehcli.model import find_model
 from bokehcli.pyramid import base_state
@@ -82,17 +81,6 @@ def guided_alpha(image: Image, alpha: Float, radius: float = GUIDED_RADIUS, eps:
     grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(np.float32) / np.float32(255.0)
     filtered = guided(grey, alpha, max(1, round(radius * max(alpha.shape))), eps)
     return np.clip(filtered, np.float32(0.0), np.float32(1.0))
-
-
-def mask_and_gaussian(image: Image, alpha: Float, strength: float) -> Image:
-    """alpha x photo + (1 - alpha) x blurred photo, on encoded values; a Gaussian of the lens' disc's standard deviation.
-
-    A disc of radius R has the standard deviation R / 2 along each axis.
-    """
-    sigma_px = optics.radius_px(strength, (image.shape[0], image.shape[1])) / 2.0
-    blurred = cv2.GaussianBlur(image, (0, 0), sigma_px).astype(np.float32)
-    mixed = blurred + (image.astype(np.float32) - blurred) * alpha[:, :, None]
-    return np.rint(mixed).astype(image.dtype)
 
 
 def main() -> None:

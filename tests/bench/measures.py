@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from skimage.metrics import structural_similarity
 
 from bokehcli.pixels import from_unit, linear_to_srgb, srgb_to_linear, to_unit
+from bokehcli.similarity import SSIM_SETTINGS
 
 Image = NDArray[Any]
 Float = NDArray[np.float32]
@@ -21,7 +22,6 @@ Mask = NDArray[np.bool_]
 EMPTY = 0.005  # mattes below this share of the picture have no subject: no IoU is taken
 BAND_PX = 20.0
 F_TOLERANCE = 0.008  # of the diagonal: `bound_th` in the DAVIS benchmark's own code (Perazzi et al., CVPR 2016)
-IDENTICAL_DB = 100.0  # stands for the infinite PSNR of identical pixels; one level in a million pixels is 108 dB
 RING_PX, NEAR_RING_PX = (3.0, 30.0), (3.0, 10.0)
 # Encoded, below the knee of the highlight curve (0.85): what is read off is the lens' geometry, not its highlights.
 PAINT = 0.8
@@ -88,13 +88,6 @@ def eroded(mask: Mask, by_px: int) -> Mask:
     return mask & (distance_px(~mask) > by_px)
 
 
-def psnr_db(image: Image, reference: Image, where: Mask | None = None) -> float:
-    """Peak signal-to-noise ratio of two uint8 images over all pixels and channels; IDENTICAL_DB at most, NaN of nothing."""
-    difference = image.astype(np.float32) - reference.astype(np.float32)
-    error = average(np.square(difference if where is None else difference[where]))
-    return min(IDENTICAL_DB, 10.0 * math.log10(255.0**2 / error)) if error > 0.0 else IDENTICAL_DB if error == 0.0 else math.nan
-
-
 def identical(image: Image, reference: Image, where: Mask) -> float:
     """1 if the pixels of a part are the same, 0 if not, NaN if the part is empty."""
     return float(np.array_equal(image[where], reference[where])) if where.any() else math.nan
@@ -103,8 +96,7 @@ def identical(image: Image, reference: Image, where: Mask) -> float:
 def ssim(image: Image, reference: Image) -> float:
     """Structural similarity of two uint8 images' luma (Wang et al., IEEE TIP 2004: window of sigma 1.5, K 0.01 and 0.03)."""
     luma = (cv2.cvtColor(each, cv2.COLOR_RGB2GRAY).astype(np.float32) for each in (image, reference))
-    settings = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False}
-    return float(structural_similarity(*luma, data_range=255.0, **settings))  # type: ignore[no-untyped-call]
+    return float(structural_similarity(*luma, **SSIM_SETTINGS))  # type: ignore[no-untyped-call]
 
 
 def painted(matte: Float) -> Image:

@@ -8,13 +8,15 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from bokehcli import similarity
+from bokehcli.comparison import mask_and_gaussian
 from bokehcli.infer import Network
 from bokehcli.options import LensOptions, RunOptions
 from bokehcli.pixels import fit_long_side, resize
 from bokehcli.trainer import scenes
 from bokehcli.trainer.data import Library, Sample
 from tests.bench import measures
-from tests.bench.baselines import ellipse, guided_alpha, mask_and_gaussian
+from tests.bench.baselines import ellipse, guided_alpha
 from tests.bench.product import Case, alpha_of, rendered
 
 Image = NDArray[Any]
@@ -74,7 +76,7 @@ def kept(case: Case, output: Image) -> Rows:
     sure = inner & (case.alpha >= 1.0)
     return {
         name: {
-            "PSNR dB": measures.psnr_db(output, case.photo, where),
+            "PSNR dB": similarity.psnr_db(output, case.photo, where),
             "bit-equal": measures.identical(output, case.photo, where),
             "of subject": measures.average(where[inner]),
         }
@@ -109,7 +111,7 @@ def target(case: Case, output: Image) -> Rows:
         GAUSSIAN: mask_and_gaussian(case.photo, case.alpha, LENS.strength),
     }
     return {
-        name: {"PSNR dB": measures.psnr_db(picture, wanted), "SSIM": measures.ssim(picture, wanted)}
+        name: {"PSNR dB": similarity.psnr_db(picture, wanted), "SSIM": measures.ssim(picture, wanted)}
         for name, picture in pictures.items()
     }
 
