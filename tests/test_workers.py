@@ -58,12 +58,15 @@ class Stand:
         return Outcome(source=job.source, destination=job.destination, status=Status.DONE, written=(job.destination,))
 
     def carry(self, job: Job) -> Outcome:
-        """Note when it begins and ends, and how much of it; the name ends in its weight."""
-        weight = float(job.source.name.split("-")[1])
-        self.admit(weight)
-        for text in (f"{weight} ", f"{-weight} "):
+        """Note when it begins and ends, and how much of it. The name has its weight, and how much there has to be carried at
+        some moment before it ends."""
+        _, weight, *wishes = job.source.name.split("-")
+        self.admit(float(weight))
+        for text in (f"{weight} ", f"-{weight} "):
             with open(job.destination.parent / "scale", "a") as file:
                 file.write(text)
+            if wishes and wishes[0].isdigit():
+                wait_for(lambda: carried_at_once(job.destination.parent) >= float(wishes[0]))
             time.sleep(1.5 if "long" in job.source.name else 0.1)
             if "kill" in job.source.name:
                 os.kill(os.getpid(), signal.SIGKILL)
@@ -400,8 +403,8 @@ def test_no_more_megapixels_are_worked_on_at_once_than_there_is_memory_for(
     assert statuses(run(tmp_path, *names, options=options)) == dict.fromkeys(names, Status.DONE)
     assert carried_at_once(tmp_path) == 120.0  # that one alone
     (tmp_path / "scale").unlink()
-    names = [f"{index}.heavy-30" for index in range(12)]
-    run(tmp_path, *names, options=options)
+    names = [f"{index}.heavy-30-90" for index in range(12)]
+    assert statuses(run(tmp_path, *names, options=options)) == dict.fromkeys(names, Status.DONE)
     assert carried_at_once(tmp_path) == 90.0
 
 
