@@ -28,10 +28,12 @@ def open_batch(
     ledger: says what need not be done again, and is told what becomes of every photo. Raises before the first photo
     MissingDependency, and LedgerError when another run has the ledger; DeviceError and ModelError come from the first worker.
     """
-    photos = sum(judge(job, options, ledger).outcome is None for job in jobs)
+    verdicts = [judge(job, options, ledger) for job in jobs]
+    photos = sum(verdict.outcome is None for verdict in verdicts)
+    looks = sum(is_to_be_seen(verdict, options) for verdict in verdicts)
     if photos:
         _check_encoder(options)
-    shared = share_out(options, photos)
+    shared = share_out(options, photos + looks)
     if ledger is not None and photos:
         ledger.claim()
         ledger.plan(jobs)
@@ -88,7 +90,8 @@ def run_in_workers(
                 yield from collected(IDLE_S)
                 continue
             verdict = judge(job, options, ledger)
-            if verdict.outcome is not None:
+            look = is_to_be_seen(verdict, options)
+            if verdict.outcome is not None and not look:
                 yield verdict.outcome
                 continue
             while pool.full and not pool.interrupted:
@@ -96,9 +99,9 @@ def run_in_workers(
             if pool.interrupted:
                 break
             started(job)
-            if ledger is not None:
+            if ledger is not None and not look:
                 ledger.started(job)
-            pool.give(replace(job, replaces=verdict.replaces))
+            pool.give(replace(job, replaces=verdict.replaces, settled=look))
         told = False
         while pool.in_hand:
             if pool.interrupted and not told:
@@ -115,6 +118,11 @@ def judge(job: Job, options: RunOptions, ledger: Ledger | None) -> Verdict:
     if verdict.outcome is not None or verdict.replaces:
         return verdict
     return Verdict(settle_existing(job, options.existing))
+
+
+def is_to_be_seen(verdict: Verdict, options: RunOptions) -> bool:
+    """Whether a photo whose result is there already is to be looked at, for a gallery."""
+    return bool(options.preview_px) and verdict.outcome is not None and verdict.outcome.status is Status.SKIPPED
 
 
 def settle_existing(job: Job, existing: Existing) -> Outcome | None:

@@ -15,7 +15,7 @@ RARE = {
     *("min_clarity", "strip_metadata", "strict", "threads", "max_megapixels", "time_limit", "model", "device", "verbose"),
 }
 NOT_PIPED = (
-    *("files_from", "include", "exclude", "shard", "json", "dry_run", "save_maps", "report", "preserve_times"),
+    *("files_from", "include", "exclude", "shard", "json", "dry_run", "save_maps", "report", "gallery", "preserve_times"),
     *("overwrite", "skip_existing", "watch"),
 )
 EXCLUSIVE = (("strength", "f_number"), ("overwrite", "skip_existing"), ("quiet", "verbose"))

@@ -36,7 +36,8 @@ CONTAINER_OF_SUFFIX = {
 class Job:
     """One photo to do. alpha, defocus: where its maps go, None when they are not asked for.
 
-    replaces: what is at its targets is an earlier result of the same photo. photo: its bytes, where they do not come from the
+    replaces: what is at its targets is an earlier result of the same photo. settled: its result is there and stays; the two are
+    only looked at. photo: its bytes, where they do not come from the
     file source; then its result goes back in the outcome, and no file is written.
     """
 
@@ -45,6 +46,7 @@ class Job:
     alpha: Path | None = None
     defocus: Path | None = None
     replaces: bool = False
+    settled: bool = False
     photo: bytes | None = field(default=None, repr=False)
 
     @property

@@ -112,6 +112,10 @@ NoLedger = Annotated[
     bool, _switch("--no-ledger", panel="Output", says="Keep no record in DIR of what was done, and heed none.")
 ]
 Report = Annotated[Path | None, report_file("Output")]
+Gallery = Annotated[
+    Path | None,
+    _option("--gallery", metavar="FILE", parser=path_of, help="Write a page that shows all before and after.", panel="Output"),
+]
 Json = Annotated[bool, _switch("--json", panel="Output", says="Tell of each photo on stdout as a line of JSON.")]
 DryRun = Annotated[bool, _switch("--dry-run", panel="Output", says="Print what would be written where; write nothing.")]
 

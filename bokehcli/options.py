@@ -124,9 +124,9 @@ class RunOptions:
 
     focus: point (x, y) on what is to be in focus, shares of width and height; None leaves the choice to the network.
     min_subject: share of a photo below which what is in focus is no subject; such a photo stays as it is. jobs: photos
-    rendered at once, each in a process of its own; 0 for as many as cores and memory allow. time_limit_s: longest that
-    one photo may take; 0 is for ever. strict: a photo of which something would be left out or changed beside the look is
-    refused.
+    rendered at once, each in a process of its own; 0 for as many as cores and memory allow. time_limit_s: longest that one
+    photo may take; 0 is for ever. preview_px: long side of the small pictures that each outcome has for a gallery; 0 is
+    none. strict: a photo of which something would be left out or changed beside the look is refused.
     """
 
     lens: LensOptions = LensOptions()
@@ -140,6 +140,7 @@ class RunOptions:
     min_subject: float = 0.005
     jobs: int = 0
     time_limit_s: float = 600.0
+    preview_px: int = 0
     strict: bool = False
 
     def __post_init__(self) -> None:
@@ -171,9 +172,10 @@ class Running:
     """How a run goes on and what it tells, none of which changes a result.
 
     retry_failed: try again what failed before and would fail again. keep_ledger: record in the output folder what was done,
-    and go by it. report: file for the photos that failed. files_from: a list of further photos and folders, `-` for stdin.
-    null: the names there, and the paths on stdout, end with NUL instead of a line's end. json: stdout tells of each photo, also
-    of those not done. watch: photos are done as they arrive, until an interrupt. selection, shard: which of all the photos.
+    and go by it. report: file for the photos that failed. gallery: file for a page that shows all photos. files_from: a
+    list of further photos and folders, `-` for stdin. null: the names there, and the paths on stdout, end with NUL instead
+    of a line's end. json: stdout tells of each photo, also of those not done. watch: photos are done as they arrive, until
+    an interrupt. selection, shard: which of all the photos.
     """
 
     dry_run: bool = False
@@ -182,6 +184,7 @@ class Running:
     retry_failed: bool = False
     keep_ledger: bool = True
     report: Path | None = None
+    gallery: Path | None = None
     files_from: Path | None = None
     null: bool = False
     json: bool = False

@@ -14,6 +14,19 @@ class Status(StrEnum):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Preview:
+    """A photo made small, to be looked at: JPEG or WebP files. size: (height, width).
+
+    after: None where the photo stays as it is, or was not rendered. alpha: what was found in focus, None where nobody knows.
+    """
+
+    size: tuple[int, int]
+    before: bytes = field(repr=False)
+    after: bytes | None = field(default=None, repr=False)
+    alpha: bytes | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Outcome:
     """What became of one photo.
 
@@ -21,7 +34,7 @@ class Outcome:
     that names the file and the cause. traceback: kept for the log when the error was not foreseen. written: every
     file written, maps before the photo, also those of a photo that failed later. lasting: a failure that comes again unless
     the photo or the options change, unlike that of a full disk. subject: whether a clear one was found; None if unasked.
-    result: the rendered photo's bytes, of a photo that did not come from a file.
+    result: the rendered photo's bytes, of a photo that did not come from a file. preview: if asked for.
     """
 
     source: Path
@@ -36,6 +49,7 @@ class Outcome:
     lasting: bool = False
     subject: bool | None = None
     result: bytes | None = field(default=None, repr=False)
+    preview: Preview | None = None
 
     @property
     def reason(self) -> str | None:

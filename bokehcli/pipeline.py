@@ -14,22 +14,25 @@ from numpy.typing import NDArray
 from bokehcli.decode import decode_photo, weight_of
 from bokehcli.discover import CONTAINER_OF_SUFFIX, Job
 from bokehcli.encode import Encoding, encode_image, encode_map, encoding_losses
-from bokehcli.errors import BokehError, PhotoError, ReadError, UnsupportedPhoto, WriteError
+from bokehcli.errors import BokehError, EncodeError, PhotoError, ReadError, UnsupportedPhoto, WriteError
 from bokehcli.infer import Maps, Network, open_network
 from bokehcli.lens import render
 from bokehcli.metadata import attach_metadata
 from bokehcli.model import PictureCard, find_model
 from bokehcli.opencv import cv2
 from bokehcli.options import Existing, LensOptions, RunOptions
-from bokehcli.outcome import Outcome, Status
+from bokehcli.outcome import Outcome, Preview, Status
 from bokehcli.photo import Container, Photo
 from bokehcli.picture import PictureNetwork, open_picture_network
 from bokehcli.pixels import from_unit, resize
+from bokehcli.preview import reduced, small_map, small_picture
 from bokehcli.resources import keep_freed_memory
 from bokehcli.storage import read_bytes, times_of, write_atomic
 from bokehcli.tone import as_seen, curves_of
 
 Image = NDArray[Any]
+
+LOOKED_AT_PX = 1024  # long side at which what was in focus is found anew
 
 
 @dataclass(frozen=True)
@@ -43,11 +46,12 @@ class Rendering:
 
 @dataclass
 class Findings:
-    """What shows while a photo is rendered, also one that fails later. subject: whether a clear one was found."""
+    """What shows while a photo is rendered, also one that fails later. subject, preview: see Outcome."""
 
     megapixels: float = 0.0
     warnings: list[str] = field(default_factory=list)
     subject: bool | None = None
+    preview: Preview | None = None
 
 
 class Renderer:
@@ -63,14 +67,16 @@ class Renderer:
         self.admit: Callable[[float], None] = lambda _: None
 
     def render_photo(self, job: Job) -> Outcome:
-        """Read, render, write. Never raises an Exception."""
+        """Read, render, write; of a job that is settled, only look. Never raises an Exception."""
         started = time.perf_counter()
         findings = Findings()
         written: list[Path] = []
         error = trace = result = None
         lasting = False
         try:
-            if job.photo is None:
+            if job.settled:
+                self._look(job, findings)
+            elif job.photo is None:
                 times_ns = times_of(job.source) if self.options.metadata.preserve_times else None
                 rendering = self.render(read_bytes(job.source), str(job.source), findings)
                 self._write(job, rendering, times_ns, written)
@@ -89,7 +95,7 @@ class Renderer:
         return Outcome(
             source=job.source,
             destination=job.destination,
-            status=Status.DONE if error is None else Status.FAILED,
+            status=Status.FAILED if error is not None else Status.SKIPPED if job.settled else Status.DONE,
             elapsed_s=time.perf_counter() - started,
             megapixels=findings.megapixels,
             warnings=tuple(findings.warnings),
@@ -99,6 +105,7 @@ class Renderer:
             lasting=lasting,
             subject=findings.subject,
             result=result,
+            preview=findings.preview,
         )
 
     def _write(self, job: Job, rendering: Rendering, times_ns: tuple[int, int] | None, written: list[Path]) -> None:
@@ -122,7 +129,10 @@ class Renderer:
             findings.warnings.append(f"{photo.container.value} by its content, not {named.value} as its name says")
         container = self.options.encode.container or photo.container
         findings.warnings += self._allowed(photo, (*photo.warnings, *encoding_losses(photo, container)))
+        if self.options.preview_px:
+            self._show_before(photo, findings)
         photo, maps, edit = self.develop(photo, findings)  # the photo's own pixels are let go
+        self._show_after(None if edit is None else photo, maps, findings)
         alpha = defocus = None
         if maps is not None and self.options.save_maps:
             alpha = encode_map(maps.alpha)
@@ -149,6 +159,46 @@ class Renderer:
             image = render(photo.image, maps.alpha, maps.defocus, self.options.lens, curves)
             return replace(photo, image=image), maps, edit_of(self.options.lens)
         return photo, maps, None
+
+    def _look(self, job: Job, findings: Findings) -> None:
+        """Find what a gallery shows of a photo whose result is there. What cannot be read is a warning, for nothing was lost.
+
+        What was in focus is predicted anew, from the small picture.
+        """
+        try:
+            data = read_bytes(job.source)
+            self.admit(weight_of(data))
+            photo = decode_photo(data, str(job.source), self.options.decode)
+            findings.megapixels = photo.megapixels
+            self._show_before(photo, findings)
+            seen = as_seen(reduced(photo, LOOKED_AT_PX).image, curves_of(photo.carried.icc))
+            del photo
+            maps = self.network.predict(seen, self.options.focus) if isinstance(self.network, Network) else None
+            if maps is not None:
+                findings.subject = maps.subject_area >= self.options.min_subject
+            result = decode_photo(read_bytes(job.destination), str(job.destination), self.options.decode)
+            self._show_after(None if findings.subject is False else result, maps, findings)
+        except PhotoError as failure:
+            findings.warnings.append(f"not in the gallery as it should be: {failure}")
+
+    def _show_before(self, photo: Photo, findings: Findings) -> None:
+        """Begin a preview. That there is none costs no photo."""
+        try:
+            small = reduced(photo, self.options.preview_px)
+            findings.preview = Preview(size=(small.image.shape[0], small.image.shape[1]), before=small_picture(small))
+        except EncodeError as failure:
+            findings.warnings.append(f"not in the gallery: {failure.reason}")
+
+    def _show_after(self, rendered: Photo | None, maps: Maps | None, findings: Findings) -> None:
+        """Complete the preview, if one was begun. rendered: None where the photo stays as it is."""
+        if (preview := findings.preview) is None:
+            return
+        try:
+            after = None if rendered is None else small_picture(reduced(rendered, self.options.preview_px))
+            alpha = None if maps is None else small_map(maps.alpha, preview.size)
+            findings.preview = replace(preview, after=after, alpha=alpha)
+        except EncodeError as failure:
+            findings.warnings.append(f"not in the gallery as it should be: {failure.reason}")
 
     def _encoding(self, photo: Photo, container: Container) -> Encoding:
         """As the photo was encoded, but for what is asked for."""

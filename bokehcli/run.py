@@ -2,19 +2,23 @@
 
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import AbstractContextManager, closing, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bokehcli.arguments import ALL_DONE, FAILED, INTERRUPTED
-from bokehcli.errors import UsageError
+from bokehcli.errors import ReadError, UsageError, WriteError
 from bokehcli.listing import STDIN, read_list
 from bokehcli.options import Running, RunOptions
 
 if TYPE_CHECKING:
     from bokehcli.discover import Discovery, Job
+    from bokehcli.gallery import Gallery
     from bokehcli.ledger import Ledger
     from bokehcli.outcome import Outcome
     from bokehcli.progress import Reporter
+
+WATCHED = 1000  # photos that a gallery is made for where nobody knows how many will come
 
 
 def run_photos(sources: Sequence[Path], out: Path, options: RunOptions, running: Running) -> int:
@@ -35,11 +39,12 @@ def run_photos(sources: Sequence[Path], out: Path, options: RunOptions, running:
         reporter.note(note)
     for error in found.unreadable:
         reporter.failed(error)
+    gallery, options = _gallery(options, running, len(found.jobs), found.unreadable)
     with _ledger(out, options, running, reporter.warn) as ledger:
         if running.dry_run:
             return _plan(found.jobs, options, ledger, reporter)
         outcomes = open_batch(found.jobs, options, reporter.started, reporter.stopping, ledger)
-        return _carry_out(outcomes, reporter, running)
+        return _carry_out(outcomes, reporter, running, gallery)
 
 
 def _watch_photos(sources: Sequence[Path], out: Path, options: RunOptions, running: Running, reporter: "Reporter") -> int:
@@ -63,10 +68,12 @@ def _watch_photos(sources: Sequence[Path], out: Path, options: RunOptions, runni
             yield job
 
     find()  # what is wrong with the sources shows here
+    gallery, options = _gallery(options, running, WATCHED)
     watch = Watch(sources, out, find, reporter.failed)
     with _ledger(out, options, running, reporter.warn) as ledger:
         reporter.announce(f"watching {', '.join(map(str, sources))}; interrupt to stop")
-        return _carry_out(open_endless(jobs(), options, reporter.started, reporter.stopping, ledger), reporter, running)
+        outcomes = open_endless(jobs(), options, reporter.started, reporter.stopping, ledger)
+        return _carry_out(outcomes, reporter, running, gallery)
 
 
 def _plan(jobs: "Sequence[Job]", options: RunOptions, ledger: "Ledger | None", reporter: "Reporter") -> int:
@@ -82,20 +89,46 @@ def _plan(jobs: "Sequence[Job]", options: RunOptions, ledger: "Ledger | None", r
     return ALL_DONE if reporter.all_well else FAILED
 
 
-def _carry_out(outcomes: "Generator[Outcome]", reporter: "Reporter", running: Running) -> int:
-    """Tell of each photo as it is done; returns the exit status."""
+def _carry_out(outcomes: "Generator[Outcome]", reporter: "Reporter", running: Running, gallery: "Gallery | None") -> int:
+    """Tell of each photo as it is done, also in the report and the gallery; returns the exit status."""
     from bokehcli.summary import write_report
 
+    interrupted = False
     try:
         with reporter, closing(outcomes):
             for outcome in outcomes:
                 reporter.finished(outcome)
+                if gallery is not None:
+                    gallery.add(outcome)
     except KeyboardInterrupt:
-        return INTERRUPTED
+        interrupted = True
     finally:
         if running.report is not None:
             write_report(running.report, reporter.failures)
-    return ALL_DONE if reporter.all_well else FAILED
+        if gallery is not None:
+            try:
+                gallery.write()
+                reporter.announce(f"the gallery is {gallery.path}")
+            except WriteError as error:
+                reporter.failed(error)
+    return INTERRUPTED if interrupted else ALL_DONE if reporter.all_well else FAILED
+
+
+def _gallery(
+    options: RunOptions, running: Running, photos: int, unreadable: "Sequence[ReadError]" = ()
+) -> "tuple[Gallery | None, RunOptions]":
+    """The gallery that is asked for, with what could not be read in it already, and the options by which photos get into it."""
+    if running.gallery is None:
+        return None, options
+    from bokehcli.gallery import Gallery, preview_px
+    from bokehcli.outcome import Outcome, Status
+
+    if running.dry_run:
+        raise UsageError("--gallery cannot be used with --dry-run")
+    gallery = Gallery(running.gallery)
+    for error in unreadable:
+        gallery.add(Outcome(source=Path(error.name), destination=None, status=Status.FAILED, error=str(error)))
+    return gallery, replace(options, preview_px=preview_px(photos))
 
 
 def _find(sources: Sequence[Path], out: Path, options: RunOptions, running: Running) -> "Discovery":

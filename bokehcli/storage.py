@@ -4,7 +4,7 @@ import errno
 import os
 import secrets
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -46,9 +46,11 @@ def times_of(path: Path) -> tuple[int, int]:
 
 
 def write_atomic(
-    path: Path, data: bytes, *, exclusive: bool = False, times_ns: tuple[int, int] | None = None
+    path: Path, data: bytes | Iterable[bytes], *, exclusive: bool = False, times_ns: tuple[int, int] | None = None
 ) -> None:
     """Write a file whole or not at all, and make its folders. The mode is what the umask leaves of rw-rw-rw-.
+
+    data: all of it, or its pieces in what gives them anew each time that it is iterated over.
 
     exclusive: refuse when something is there by the time of the rename, whoever put it there. times_ns: see times_of; None
     is now. A link at path is replaced, not followed. Raises WriteError; whatever is raised, no temporary file stays and an
@@ -101,14 +103,14 @@ def _hidden_name(folder: Path) -> Iterator[Path]:
         raise
 
 
-def _fill(descriptor: int, data: bytes) -> None:
+def _fill(descriptor: int, data: bytes | Iterable[bytes]) -> None:
     """Write to an open file, and through to the disk. The descriptor stays open."""
     with open(descriptor, "wb", closefd=False) as file:
-        file.write(data)
+        file.writelines((data,) if isinstance(data, bytes) else data)
     os.fsync(descriptor)
 
 
-def _write_nameless(path: Path, data: bytes, exclusive: bool, times_ns: tuple[int, int] | None) -> None:
+def _write_nameless(path: Path, data: bytes | Iterable[bytes], exclusive: bool, times_ns: tuple[int, int] | None) -> None:
     """Write to a file without a name in the folder, which goes with the process, and give it its name when it is whole.
 
     See open(2), O_TMPFILE. Raises OSError, of _NO_NAMELESS where the system or the file system has no such files.
@@ -141,7 +143,7 @@ def _name(descriptor: int, path: Path) -> None:
         os.close(folder)
 
 
-def _write_hidden(path: Path, data: bytes, exclusive: bool, times_ns: tuple[int, int] | None) -> None:
+def _write_hidden(path: Path, data: bytes | Iterable[bytes], exclusive: bool, times_ns: tuple[int, int] | None) -> None:
     """Write to a file with a hidden name, and rename it when it is whole."""
     with _hidden_name(path.parent) as temporary:
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)

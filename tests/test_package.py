@@ -38,12 +38,14 @@ def test_the_wheel_holds_the_package_its_model_and_nothing_else(unpacked: Path) 
 
 
 def test_the_wheel_renders_a_photo_from_another_folder(unpacked: Path, photos: Path, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "bokehcli", "run", str(photos / "coffee.jpg"), "--out", "out"]
+    command = [sys.executable, "-m", "bokehcli", "run", str(photos / "coffee.jpg"), "--out", "out", "--gallery", "a.html"]
     done = subprocess.run(
         command, cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(unpacked)}, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout == f"out{os.sep}coffee.jpg\n"
+    assert "gallery" not in done.stdout
+    assert (tmp_path / "a.html").stat().st_size > 20_000
     where = [sys.executable, "-c", "import bokehcli, bokehcli.model as m; print(m.find_model().folder)"]
     found = subprocess.run(where, cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(unpacked)}, capture_output=True, text=True)
     assert Path(found.stdout.strip()) == unpacked / "bokehcli" / "models"

@@ -19,10 +19,10 @@ RANKS = {
         *("cmyk", "heic", "tiff_samples", "printable", "listing", "selection", "shard", "budget"),
         *("session", "pairs", "similarity"),
     ],
-    2: ["discover", "decode", "infer", "picture", "lens", "encode", "metadata", "storage", "entries", "lock"],
+    2: ["discover", "decode", "infer", "picture", "preview", "lens", "encode", "metadata", "storage", "entries", "lock"],
     3: ["pipeline", "watch"],
     4: ["workers", "ledger"],
-    5: ["batch", "progress", "summary", "comparison"],
+    5: ["batch", "progress", "summary", "comparison", "gallery"],
     6: ["arguments", "config", "command", "flags", "train", "piped", "run", "status", "doctor", "evaluate", "cli", "__main__"],
 }
 RANK_OF = {module: rank for rank, modules in RANKS.items() for module in modules}
