@@ -7,6 +7,7 @@ import typer
 from bokehcli.listing import STDIN
 from bokehcli.photo import Container
 
+SCHEDULERS = ("tcp", "tls", "ucx", "ws", "wss")  # ways to reach one that Dask knows
 ALL_DONE, FAILED, MISUSE, INTERRUPTED = 0, 1, 2, 130  # exit statuses
 
 
@@ -39,3 +40,13 @@ def pattern_of(text: str) -> str:
     if not text.strip("/"):
         raise typer.BadParameter("the pattern is empty")
     return text
+
+
+def scheduler_of(text: str) -> str:
+    """Where a Dask scheduler is, such as tcp://host:8786, or local:N for N processes of this machine's."""
+    kind, _, rest = text.partition(":")
+    if kind == "local" and rest.isascii() and rest.isdigit() and int(rest):
+        return text
+    if kind in SCHEDULERS and rest.startswith("//") and rest.strip("/"):
+        return text
+    raise typer.BadParameter(f"{text} is no scheduler, such as tcp://host:8786 or local:4")

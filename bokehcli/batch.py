@@ -4,6 +4,8 @@ import os
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import TracebackType
+from typing import Protocol
 
 from bokehcli.discover import Job
 from bokehcli.ledger import Ledger, Verdict
@@ -68,23 +70,24 @@ def run_in_workers(
     stopping: Callable[[int], None],
     ledger: Ledger | None = None,
 ) -> Generator[Outcome]:
-    """Do every job in options.jobs processes, and yield what became of it: taken up in order, they come back as done.
+    """Do every job in options.jobs processes, or on a cluster, and yield what became of it.
 
-    A None among them makes it look for what was done, for a moment, before it asks for the next.
+    Taken up in order, they come back as done. A None among them makes it look for what was done, for a moment, before it asks
+    for the next.
     started is called as a photo is taken up. After an interrupt none is; stopping is called with the number of those in
     hand, they are finished, and KeyboardInterrupt follows. A second interrupt drops them: they leave nothing half-written.
     Raises WorkerError, and what a worker could not open its renderer for.
     """
 
     def collected(wait_s: float = WAIT_S) -> Iterator[Outcome]:
-        for outcome in pool.collect(wait_s):
+        for outcome in crew.collect(wait_s):
             if ledger is not None:
                 ledger.finished(outcome)
             yield outcome
 
-    with Pool(options) as pool:
+    with open_crew(options) as crew:
         for job in jobs:
-            if pool.interrupted:
+            if crew.interrupted:
                 break
             if job is None:
                 yield from collected(IDLE_S)
@@ -94,22 +97,60 @@ def run_in_workers(
             if verdict.outcome is not None and not look:
                 yield verdict.outcome
                 continue
-            while pool.full and not pool.interrupted:
+            while crew.full and not crew.interrupted:
                 yield from collected()
-            if pool.interrupted:
+            if crew.interrupted:
                 break
             started(job)
             if ledger is not None and not look:
                 ledger.started(job)
-            pool.give(replace(job, replaces=verdict.replaces, settled=look))
+            crew.give(replace(job, replaces=verdict.replaces, settled=look))
         told = False
-        while pool.in_hand:
-            if pool.interrupted and not told:
-                stopping(pool.in_hand)
+        while crew.in_hand:
+            if crew.interrupted and not told:
+                stopping(crew.in_hand)
                 told = True
             yield from collected()
-        if pool.interrupted:
+        if crew.interrupted:
             raise KeyboardInterrupt
+
+
+class Crew(Protocol):
+    """Those who render, as a context manager: processes of this machine's (Pool), or of a cluster's (Cluster)."""
+
+    def __enter__(self) -> "Crew": ...
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None: ...
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether an interrupt was heard: then no further photos are to be given."""
+
+    @property
+    def in_hand(self) -> int:
+        """Photos that are being rendered now."""
+
+    @property
+    def full(self) -> bool:
+        """Whether no further photo can be given for now."""
+
+    def give(self, job: Job) -> None:
+        """Hand a photo over. Raises WorkerError."""
+
+    def collect(self, wait_s: float = WAIT_S) -> Iterator[Outcome]:
+        """Wait so long or until something happens, and yield what became of photos, if anything.
+
+        Raises WorkerError, and what the renderer could not be opened for.
+        """
+
+
+def open_crew(options: RunOptions) -> Crew:
+    """Those whom the options ask for. Raises MissingDependency."""
+    if options.scheduler is None:
+        return Pool(options)
+    from bokehcli.cluster import Cluster
+
+    return Cluster(options)
 
 
 def judge(job: Job, options: RunOptions, ledger: Ledger | None) -> Verdict:

@@ -111,6 +111,7 @@ def run(
     strict: flags.Strict = RunOptions.strict,
     jobs: flags.Jobs = RunOptions.jobs,
     threads: flags.Threads = InferOptions.threads,
+    scheduler: flags.Scheduler = RunOptions.scheduler,
     max_megapixels: flags.MaxMegapixels = DecodeOptions.max_megapixels,
     time_limit: flags.TimeLimit = RunOptions.time_limit_s,
     model: flags.Model = InferOptions.model,
@@ -143,6 +144,7 @@ def run(
         focus=focus,
         min_subject=min_subject,
         jobs=jobs,
+        scheduler=scheduler,
         time_limit_s=time_limit,
         strict=strict,
     )

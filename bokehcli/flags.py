@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from bokehcli.arguments import container_of, path_of, pattern_of, point_of
+from bokehcli.arguments import container_of, path_of, pattern_of, point_of, scheduler_of
 from bokehcli.command import help_with_everything
 from bokehcli.config import use_config
 from bokehcli.options import FASTEST_F_NUMBER, Device, LensOptions
@@ -201,6 +201,16 @@ DeviceOption = Annotated[
 Jobs = Annotated[int, _option("--jobs", metavar="N", help="Photos at once; 0 is what cores and memory allow.", panel="Running")]
 Threads = Annotated[
     int, _option("--threads", metavar="N", help="Threads for each photo; 0 shares the cores out.", panel="Running")
+]
+Scheduler = Annotated[
+    str | None,
+    _option(
+        "--scheduler",
+        metavar="ADDRESS",
+        parser=scheduler_of,
+        help="Render on this Dask cluster: tcp://HOST:PORT, or local:N for one here.",
+        panel="Running",
+    ),
 ]
 MaxMegapixels = Annotated[
     float, _option("--max-megapixels", metavar="N", help="Refuse larger photos before decoding them.", panel="Running")

@@ -124,9 +124,10 @@ class RunOptions:
 
     focus: point (x, y) on what is to be in focus, shares of width and height; None leaves the choice to the network.
     min_subject: share of a photo below which what is in focus is no subject; such a photo stays as it is. jobs: photos
-    rendered at once, each in a process of its own; 0 for as many as cores and memory allow. time_limit_s: longest that one
-    photo may take; 0 is for ever. preview_px: long side of the small pictures that each outcome has for a gallery; 0 is
-    none. strict: a photo of which something would be left out or changed beside the look is refused.
+    rendered at once, each in a process of its own; 0 for as many as cores and memory allow. scheduler: of a Dask cluster
+    that renders instead, see `scheduler_of`. time_limit_s: longest that one photo may take; 0 is for ever. preview_px: long
+    side of the small pictures that each outcome has for a gallery; 0 is none. strict: a photo of which something would be
+    left out or changed beside the look is refused.
     """
 
     lens: LensOptions = LensOptions()
@@ -139,6 +140,7 @@ class RunOptions:
     focus: tuple[float, float] | None = None
     min_subject: float = 0.005
     jobs: int = 0
+    scheduler: str | None = None
     time_limit_s: float = 600.0
     preview_px: int = 0
     strict: bool = False

@@ -55,3 +55,8 @@ class Outcome:
     def reason(self) -> str | None:
         """The error's cause, without the photo's name in front."""
         return None if self.error is None else self.error.removeprefix(f"{self.source}: ")
+
+
+def failed(source: Path, destination: Path, reason: str) -> Outcome:
+    """The outcome of a photo whose process is no more."""
+    return Outcome(source=source, destination=destination, status=Status.FAILED, error=f"{source}: {reason}", lasting=True)

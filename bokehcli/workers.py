@@ -11,7 +11,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from multiprocessing import connection
 from multiprocessing.connection import Connection
@@ -22,8 +22,9 @@ from typing import Protocol
 from bokehcli.budget import Budget, megapixels_within
 from bokehcli.discover import Job
 from bokehcli.errors import BokehError, WorkerError
+from bokehcli.interrupts import Interrupts, born_deaf
 from bokehcli.options import Device, RunOptions
-from bokehcli.outcome import Outcome, Status
+from bokehcli.outcome import Outcome, failed
 from bokehcli.resources import available_bytes, usable_cores
 
 WORKER_BYTES = 1 << 30  # of memory, taken for each: the peak of one was 394 MiB at 12 megapixels, 1371 at 108
@@ -55,8 +56,11 @@ def open_renderer(options: RunOptions) -> Rendering:
 def share_out(options: RunOptions, photos: int) -> RunOptions:
     """The options with jobs and, when there are several, threads filled in: jobs x threads are at most the cores.
 
-    Unasked, a device other than the CPU gets one process: there is one of it, and each process would fill its memory anew.
+    Unasked, a device other than the CPU gets one process: there is one of it, and each process would fill its memory anew. A
+    cluster shares out by itself.
     """
+    if options.scheduler is not None:
+        return options
     cores = usable_cores()
     jobs = options.jobs
     if jobs == 0 and options.infer.device in (Device.AUTO, Device.CPU):
@@ -86,32 +90,34 @@ class Worker:
 class Pool:
     """Up to options.jobs processes, each with one photo in hand; started as photos come in, replaced when they die.
 
-    A context manager. The first SIGINT within it sets `interrupted` and ends a wait; the second raises KeyboardInterrupt.
-    On the way out, processes that are idle leave, and those with a photo in hand are told to drop it. The megapixels that are
-    worked on at once are as many as there is memory for.
+    A context manager, for interrupts see Interrupts. On the way out, processes that are idle leave, and those with a photo
+    in hand are told to drop it. The megapixels that are worked on at once are as many as there is memory for.
     """
 
     def __init__(self, options: RunOptions) -> None:
         self.options = options
-        self.interrupted = False
         self._workers: list[Worker] = []
         self._budget = Budget[Worker](megapixels_within(available_bytes(), options.jobs))
         self._ever_ready = False
         self._woken, self._wake = multiprocessing.Pipe(duplex=False)
-        self._earlier = signal.getsignal(signal.SIGINT)
+        self._interrupts = Interrupts(lambda: self._wake.send_bytes(b"!"))
 
     def __enter__(self) -> "Pool":
-        if self._earlier is not signal.SIG_IGN:  # as nohup and & have it: then it stays so
-            signal.signal(signal.SIGINT, self._interrupt)
+        self._interrupts.__enter__()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         try:
             stop(self._workers)
         finally:
-            signal.signal(signal.SIGINT, self._earlier)
+            self._interrupts.__exit__(kind, error, trace)
             self._wake.close()
             self._woken.close()
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether an interrupt was heard: then no further photos are to be given."""
+        return self._interrupts.heard
 
     @property
     def in_hand(self) -> int:
@@ -183,7 +189,7 @@ class Pool:
         self._budget.give_back(worker)
         stop([worker])
         limit = f"the limit of {self.options.time_limit_s:g} s (time-limit)"
-        return failed(worker.job, f"not done within {limit}: given up")
+        return failed(worker.job.source, worker.job.destination, f"not done within {limit}: given up")
 
     def _bury(self, worker: Worker) -> Outcome | None:
         self._workers.remove(worker)
@@ -195,7 +201,7 @@ class Pool:
             raise WorkerError(f"the process that was to render photos died as it started ({how})")
         if worker.job is None:
             return None
-        return failed(worker.job, f"the process that rendered it died ({how})")
+        return failed(worker.job.source, worker.job.destination, f"the process that rendered it died ({how})")
 
     def _start(self) -> Worker:
         ours, theirs = multiprocessing.Pipe()
@@ -203,7 +209,7 @@ class Pool:
             target=serve, args=(theirs, self.options, open_renderer), name="bokeh worker", daemon=True
         )
         try:
-            with _born_deaf_to_interrupts():
+            with born_deaf():
                 process.start()
         except OSError as error:
             ours.close()
@@ -213,12 +219,6 @@ class Pool:
         worker = Worker(process, ours)
         self._workers.append(worker)
         return worker
-
-    def _interrupt(self, *_: object) -> None:
-        if self.interrupted:
-            raise KeyboardInterrupt
-        self.interrupted = True
-        self._wake.send_bytes(b"!")
 
 
 def serve(pipe: Connection, options: RunOptions, opening: Opening) -> None:
@@ -248,12 +248,6 @@ def serve(pipe: Connection, options: RunOptions, opening: Opening) -> None:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it leaves anyway, and what runs at exit is not to be interrupted
 
 
-def failed(job: Job, reason: str) -> Outcome:
-    """The outcome of a photo whose process is no more."""
-    error = f"{job.source}: {reason}"
-    return Outcome(source=job.source, destination=job.destination, status=Status.FAILED, error=error, lasting=True)
-
-
 def stop(workers: Sequence[Worker]) -> None:
     """End processes: the idle ones by closing their pipe, the others by SIGTERM, which leaves no temporary file."""
     for worker in workers:
@@ -277,23 +271,3 @@ def cause_of_death(status: int | None) -> str:
 def _leave(number: int, _: FrameType | None) -> None:
     signal.signal(number, signal.SIG_IGN)
     sys.exit(128 + number)
-
-
-@contextmanager
-def _born_deaf_to_interrupts() -> Iterator[None]:
-    """Block SIGINT in a process that is started within: it would end it before it can ignore it.
-
-    In this process it is held back for as long. multiprocessing's resource tracker unblocks it when that starts; so
-    that comes first. Windows has no such mask.
-    """
-    if not hasattr(signal, "pthread_sigmask"):
-        yield
-        return
-    from multiprocessing import resource_tracker
-
-    resource_tracker.ensure_running()
-    earlier = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, earlier)

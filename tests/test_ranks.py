@@ -17,11 +17,11 @@ RANKS = {
         *("photo", "options", "outcome", "resources", "model", "containers", "privacy", "xmp"),
         *("opencv", "pixels", "optics", "light", "tiling", "tone", "pyramid", "subject"),
         *("cmyk", "heic", "tiff_samples", "printable", "listing", "selection", "shard", "budget"),
-        *("session", "pairs", "similarity"),
+        *("session", "pairs", "similarity", "interrupts"),
     ],
     2: ["discover", "decode", "infer", "picture", "preview", "lens", "encode", "metadata", "storage", "entries", "lock"],
     3: ["pipeline", "watch"],
-    4: ["workers", "ledger"],
+    4: ["workers", "cluster", "ledger"],
     5: ["batch", "progress", "summary", "comparison", "gallery"],
     6: ["arguments", "config", "command", "flags", "train", "piped", "run", "status", "doctor", "evaluate", "cli", "__main__"],
 }
