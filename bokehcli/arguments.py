@@ -6,9 +6,15 @@ import typer
 
 from bokehcli.listing import STDIN
 from bokehcli.photo import Container
+from bokehcli.remote import URL, Place, place_of
 
 SCHEDULERS = ("tcp", "tls", "ucx", "ws", "wss")  # ways to reach one that Dask knows
 ALL_DONE, FAILED, MISUSE, INTERRUPTED = 0, 1, 2, 130  # exit statuses
+
+
+def where_of(text: str) -> Place:
+    """A URL, or else a path as `path_of` has it."""
+    return place_of(text) if URL.match(text) else path_of(text)
 
 
 def path_of(text: str) -> Path:

@@ -1,18 +1,18 @@
 """Many photos, one after the other or several at once, and what happens when a result is already there."""
 
-import os
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import replace
-from pathlib import Path
 from types import TracebackType
 from typing import Protocol
 
 from bokehcli.discover import Job
-from bokehcli.ledger import Ledger, Verdict
+from bokehcli.errors import PhotoError
+from bokehcli.ledger import Ledger, Verdict, is_there
 from bokehcli.options import Existing, RunOptions
 from bokehcli.outcome import Outcome, Status
 from bokehcli.photo import Container
-from bokehcli.storage import ALREADY_EXISTS
+from bokehcli.remote import Place, is_of_this_process
+from bokehcli.storage import ALREADY_EXISTS, read_bytes, write_atomic
 from bokehcli.workers import MOST_WORKERS, WAIT_S, Pool, share_out
 
 IDLE_S = 0.25  # to wait for what was done, where there are no further photos for now
@@ -79,8 +79,12 @@ def run_in_workers(
     Raises WorkerError, and what a worker could not open its renderer for.
     """
 
+    given: dict[Place, Job] = {}  # those whose files come back
+
     def collected(wait_s: float = WAIT_S) -> Iterator[Outcome]:
         for outcome in crew.collect(wait_s):
+            if outcome.destination in given:
+                outcome = delivered(outcome, given.pop(outcome.destination), options)  # noqa: PLW2901
             if ledger is not None:
                 ledger.finished(outcome)
             yield outcome
@@ -104,7 +108,13 @@ def run_in_workers(
             started(job)
             if ledger is not None and not look:
                 ledger.started(job)
-            crew.give(replace(job, replaces=verdict.replaces, settled=look))
+            job = replace(job, replaces=verdict.replaces, settled=look)  # noqa: PLW2901
+            if is_of_this_process(job.destination):
+                given[job.destination] = job = replace(job, returns=True)  # noqa: PLW2901
+            try:
+                crew.give(brought(job))
+            except PhotoError as error:
+                yield Outcome(source=job.source, destination=job.destination, status=Status.FAILED, error=str(error))
         told = False
         while crew.in_hand:
             if crew.interrupted and not told:
@@ -113,6 +123,23 @@ def run_in_workers(
             yield from collected()
         if crew.interrupted:
             raise KeyboardInterrupt
+
+
+def brought(job: Job) -> Job:
+    """A job that can be given away: with the photo where no other process can read it. Raises ReadError."""
+    return replace(job, photo=read_bytes(job.source)) if is_of_this_process(job.source) else job
+
+
+def delivered(outcome: Outcome, job: Job, options: RunOptions) -> Outcome:
+    """Write the files that came back with an outcome, where no other process can."""
+    written: list[Place] = []
+    try:
+        for place, data in outcome.contents:
+            write_atomic(place, data, exclusive=options.existing is not Existing.OVERWRITE and not job.replaces)
+            written.append(place)
+    except PhotoError as error:
+        outcome = replace(outcome, status=Status.FAILED, error=str(error))
+    return replace(outcome, contents=(), written=tuple(written))
 
 
 class Crew(Protocol):
@@ -171,11 +198,11 @@ def settle_existing(job: Job, existing: Existing) -> Outcome | None:
 
     With SKIP the photo alone decides, as it is written after its maps. With REFUSE no target may be there.
     """
-    if existing is Existing.SKIP and _is_there(job.destination):
+    if existing is Existing.SKIP and is_there(job, job.destination):
         return Outcome(source=job.source, destination=job.destination, status=Status.SKIPPED)
     if existing is Existing.REFUSE:
         for path in reversed(job.targets):
-            if _is_there(path):
+            if is_there(job, path):
                 return Outcome(
                     source=job.source,
                     destination=job.destination,
@@ -183,8 +210,3 @@ def settle_existing(job: Job, existing: Existing) -> Outcome | None:
                     error=f"{path}: {ALREADY_EXISTS}",
                 )
     return None
-
-
-def _is_there(path: Path) -> bool:
-    """Also for a link to nowhere: to write there would replace it."""
-    return os.path.lexists(path)

@@ -26,6 +26,7 @@ from bokehcli.model import find_model
 from bokehcli.options import RunOptions
 from bokehcli.outcome import Outcome, Status, failed
 from bokehcli.pipeline import Renderer, open_renderer
+from bokehcli.remote import Place
 from bokehcli.storage import ALREADY_EXISTS
 
 LOCAL = "local:"
@@ -237,8 +238,8 @@ def digest_of(options: RunOptions) -> str:
 def made_absolute(job: Job) -> Job:
     """The same job for a process that works in another folder."""
 
-    def absolute(path: Path | None) -> Path | None:
-        return None if path is None else Path(os.path.abspath(path))
+    def absolute(place: Place | None) -> Place | None:
+        return Path(os.path.abspath(place)) if isinstance(place, Path) else place
 
     paths = {name: absolute(getattr(job, name)) for name in ("source", "destination", "alpha", "defocus")}
     return replace(job, **paths)  # type: ignore[arg-type]  # source and destination are never None

@@ -10,6 +10,7 @@ from typing import Any
 import typer
 
 from bokehcli.errors import UsageError
+from bokehcli.remote import URL
 
 TABLE = "run"  # of the file: the command it is for
 NOT_THERE = {"help", "help-all", "config"}  # options that make no sense in a file
@@ -83,6 +84,6 @@ def _words(file: Path, name: str, value: Any, parameter: Any) -> Any:
         return [str(word) for word in (value if isinstance(value, list) else [value])]
     if isinstance(value, list):  # a point
         return ",".join(map(str, value))
-    if parameter.metavar in ("DIR", "FILE", "PATH") and value not in ("", "-"):
+    if parameter.metavar in ("DIR", "FILE", "PATH") and value not in ("", "-") and not URL.match(str(value)):
         return str(file.parent / Path(str(value)).expanduser())
     return str(value)

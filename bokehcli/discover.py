@@ -4,14 +4,15 @@ import os
 import stat
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from pathlib import Path
+from pathlib import Path, PurePath
 
-from bokehcli.errors import ReadError, UsageError
+from bokehcli.errors import PhotoError, ReadError, UsageError
 from bokehcli.options import RunOptions
 from bokehcli.photo import Container
+from bokehcli.remote import Place, Signature, Url, joined
 from bokehcli.selection import EVERYTHING, Selection
 from bokehcli.shard import WHOLE, Shard
 
@@ -36,21 +37,24 @@ CONTAINER_OF_SUFFIX = {
 class Job:
     """One photo to do. alpha, defocus: where its maps go, None when they are not asked for.
 
-    replaces: what is at its targets is an earlier result of the same photo. settled: its result is there and stays; the two are
-    only looked at. photo: its bytes, where they do not come from the
-    file source; then its result goes back in the outcome, and no file is written.
+    replaces: what is at its targets is an earlier result of the same photo. settled: its result is there and stays; the two
+    are only looked at. photo: its bytes, where they do not come from the file source. returns: its files go back in the
+    outcome, and none is written. listed: what a listing said of its source and of those of its targets that are there, if
+    they are objects; None where nobody listed them.
     """
 
-    source: Path
-    destination: Path
-    alpha: Path | None = None
-    defocus: Path | None = None
+    source: Place
+    destination: Place
+    alpha: Place | None = None
+    defocus: Place | None = None
     replaces: bool = False
     settled: bool = False
     photo: bytes | None = field(default=None, repr=False)
+    returns: bool = False
+    listed: Mapping[Place, Signature] | None = field(default=None, repr=False, compare=False)
 
     @property
-    def targets(self) -> tuple[Path, ...]:
+    def targets(self) -> tuple[Place, ...]:
         """Every file the job writes, in the order of writing: the photo comes last, so that it marks completion."""
         return tuple(path for path in (self.alpha, self.defocus, self.destination) if path is not None)
 
@@ -58,17 +62,17 @@ class Job:
 @dataclass(frozen=True, kw_only=True)
 class Discovery:
     """What the arguments came to. photos: how many were found; jobs: those of this shard. notes: what was left out and why.
-    unreadable: folders that could not be listed."""
+    unreadable: what could not be listed, or cannot be done."""
 
     jobs: tuple[Job, ...]
     photos: int
     notes: tuple[str, ...] = ()
-    unreadable: tuple[ReadError, ...] = ()
+    unreadable: tuple[PhotoError, ...] = ()
 
 
 def discover(
     sources: Sequence[Path],
-    out: Path,
+    out: Place,
     options: RunOptions,
     listed: Sequence[Path] = (),
     selection: Selection = EVERYTHING,
@@ -89,7 +93,7 @@ def discover(
     Raises UsageError when a source is absent, when a result would replace one of the sources, and when two sources
     still share a destination.
     """
-    if os.path.exists(out) and not os.path.isdir(out):
+    if not isinstance(out, Url) and os.path.exists(out) and not os.path.isdir(out):
         raise UsageError(f"{out}: the output must be a folder, and this is a file")
     _without_links.cache_clear()  # the file system may have changed since the last call
     search = _Search(out, selection)
@@ -97,22 +101,34 @@ def discover(
         search.add(source)
     for source in listed:
         search.add_listed(source)
-    photos = list(search.photos.values())
+    jobs = jobs_of(search.photos.values(), out, options)
+    return Discovery(
+        jobs=tuple(job for job in jobs if shard.has(below(job.destination, out))),
+        photos=len(jobs),
+        notes=tuple(search.notes),
+        unreadable=tuple(search.unreadable),
+    )
+
+
+def jobs_of(photos: Iterable[tuple[Place, PurePath]], out: Place, options: RunOptions) -> list[Job]:
+    """A job for each photo with its path under out, with places for its results that no other has. Raises UsageError."""
     jobs = _name_maps(_name_photos(photos, out, options.encode.container), save_maps=options.save_maps)
     _refuse_clashes(jobs, out)
-    ours = tuple(job for job in jobs if shard.has(job.destination.relative_to(out)))
-    return Discovery(
-        jobs=ours, photos=len(jobs), notes=tuple(search.notes), unreadable=tuple(search.unreadable)
-    )
+    return jobs
+
+
+def below(place: Place, folder: Place) -> PurePath:
+    """The path from a folder to a place in it."""
+    return place.below(folder) if isinstance(place, Url) else place.relative_to(folder)
 
 
 @dataclass
 class _Search:
     """The photos found so far: (source, path relative to the output folder) by place, in order of discovery."""
 
-    out: Path
+    out: Place
     selection: Selection
-    photos: dict[str, tuple[Path, Path]] = field(default_factory=dict)
+    photos: dict[str, tuple[Place, PurePath]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     unreadable: list[ReadError] = field(default_factory=list)
 
@@ -174,12 +190,12 @@ class _Search:
         self.unreadable.append(ReadError(os.fsdecode(error.filename), error.strerror or str(error)))
 
 
-def _name_photos(photos: Iterable[tuple[Path, Path]], out: Path, container: Container | None) -> list[Job]:
+def _name_photos(photos: Iterable[tuple[Place, PurePath]], out: Place, container: Container | None) -> list[Job]:
     """Give each photo its destination; container None keeps every name."""
     pairs = []
     for source, relative in photos:
         known = CONTAINER_OF_SUFFIX.get(relative.suffix.lower())
-        short = in_full = out / relative
+        short = in_full = joined(out, relative)
         if container is not None and known is not container:
             in_full = short.with_name(short.name + container.suffix)
             short = short.with_suffix(container.suffix) if known else in_full
@@ -206,20 +222,20 @@ def _name_maps(jobs: list[Job], *, save_maps: bool) -> list[Job]:
     return named
 
 
-def _stem(path: Path) -> Path:
+def _stem(path: Place) -> Place:
     return path.with_suffix("") if path.suffix.lower() in CONTAINER_OF_SUFFIX else path
 
 
-def _maps(stem: Path) -> tuple[Path, Path]:
+def _maps(stem: Place) -> tuple[Place, Place]:
     return stem.with_name(stem.name + ".alpha.png"), stem.with_name(stem.name + ".defocus.png")
 
 
-def _refuse_clashes(jobs: list[Job], out: Path) -> None:
+def _refuse_clashes(jobs: list[Job], out: Place) -> None:
     """Raise UsageError where a target is one of the sources, or is the target of another job as well."""
-    sources: dict[str, list[Path]] = {}
+    sources: dict[str, list[Place]] = {}
     for job in jobs:
         sources.setdefault(_folded(job.source), []).append(job.source)
-    taken: dict[str, tuple[Path, Path]] = {}
+    taken: dict[str, tuple[Place, Place]] = {}
     for job in jobs:
         for target in job.targets:
             key = _folded(target)
@@ -235,11 +251,16 @@ def _refuse_clashes(jobs: list[Job], out: Path) -> None:
                 )
 
 
-def _told_apart(one: Path, other: Path, out: Path) -> bool:
+def _told_apart(one: Place, other: Place, out: Place) -> bool:
     """Whether the output's file system is known to tell apart two names that differ in case or normalisation alone.
 
-    It is when both sources lie in one folder (there they are two files) on the file system that out will be on.
+    It is when both sources lie in one folder (there they are two files) on the file system that out will be on. Object stores
+    do tell.
     """
+    if isinstance(out, Url):
+        return True
+    if isinstance(one, Url) or isinstance(other, Url):
+        return False
     while not os.path.exists(out) and out != out.parent:
         out = out.parent
     return _place(one.parent) == _place(other.parent) and one.stat().st_dev == out.stat().st_dev
@@ -255,14 +276,18 @@ def _mirrored(path: Path) -> Path:
         return Path(drive, *whole.parts[1:])
 
 
-def _is_within(path: Path, folder: Path) -> bool:
+def _is_within(path: Path, folder: Place) -> bool:
     """Whether path is folder, or lies anywhere in it."""
+    if isinstance(folder, Url):
+        return False
     place, whole = Path(_place(Path(os.path.abspath(path)))), Path(os.path.realpath(folder))
     return place == whole or whole in place.parents
 
 
-def _place(path: Path) -> str:
+def _place(path: Place) -> str:
     """Where a name is: its folder without links, and the name itself (a link is a photo of its own)."""
+    if isinstance(path, Url):
+        return str(path)
     return os.path.join(_without_links(path.parent), path.name)
 
 
@@ -271,13 +296,20 @@ def _without_links(folder: Path) -> str:
     return os.path.realpath(folder)
 
 
-def _folded(path: Path) -> str:
-    """The place as a file system sees it that ignores case and normalisation (macOS, Windows, memory cards)."""
+def _folded(path: Place) -> str:
+    """The place as a file system sees it that ignores case and normalisation (macOS, Windows, memory cards).
+
+    No object store does.
+    """
+    if isinstance(path, Url):
+        return str(path)
     return unicodedata.normalize("NFC", _place(path)).casefold()
 
 
-def _identity(path: Path) -> tuple[int, int] | None:
-    """What the file system knows it by, links followed; None when nothing is there."""
+def _identity(path: Place) -> tuple[int, int] | None:
+    """What the file system knows it by, links followed; None when nothing is there, and for objects."""
+    if isinstance(path, Url):
+        return None
     try:
         status = path.stat()
     except OSError:

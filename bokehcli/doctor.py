@@ -32,7 +32,15 @@ STAND_INS = {
     "onnxruntime": ("onnxruntime-gpu", "onnxruntime-directml", "onnxruntime-openvino"),
     "opencv-python": ("opencv-python-headless", "opencv-contrib-python", "opencv-contrib-python-headless"),
 }
-EXTRAS = {"heic": "pillow-heif", "cmyk": "pillow", "watch": "watchfiles", "train": "torch"}
+EXTRAS = {
+    "heic": ("pillow-heif",),
+    "cmyk": ("pillow",),
+    "watch": ("watchfiles",),
+    "distributed": ("distributed",),
+    "cloud": ("fsspec", "s3fs", "gcsfs"),
+    "eval": ("scikit-image",),
+    "train": ("torch",),
+}
 MANY = 1000  # photos of an imagined run
 SAMPLE_PX = 480, 640  # of the picture for the self-test
 
@@ -102,9 +110,13 @@ def packages() -> Iterator[str]:
 
 def extras() -> Iterator[str]:
     """Those that may be there."""
-    for extra, name in EXTRAS.items():
-        version = _version(name)
-        yield f"{extra}: {version}" if version else f"{extra}: no {name}; pip install 'bokehcli[{extra}]'"
+    for extra, names in EXTRAS.items():
+        found = {name: _version(name) for name in names}
+        told = [version for version in found.values() if version]
+        missing = [name for name, version in found.items() if not version]
+        if missing:
+            told.append(f"no {', '.join(missing)}; pip install 'bokehcli[{extra}]'")
+        yield f"{extra}: {', '.join(told)}"
 
 
 def _version(*names: str) -> str | None:

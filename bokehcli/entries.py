@@ -1,9 +1,11 @@
 """What is known of each photo of an output folder, and the SQLite files in the folder that hold it.
 
-A run over all photos has one, a shard one of its own: SQLite's files are safe among the processes of one machine, and shards
-run on several. What the files say of one photo is told apart by time.
+What is rendered into an object store has its ledgers on the machine that hands out the photos. A run over all photos has one,
+a shard one of its own: SQLite's files are safe among the processes of one machine, and shards run on several. What the files
+say of one photo is told apart by time.
 """
 
+import hashlib
 import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
@@ -12,11 +14,17 @@ from dataclasses import dataclass
 from enum import StrEnum
 from fnmatch import fnmatchcase
 from pathlib import Path
+from urllib.parse import quote
 
+import typer
+
+from bokehcli import remote
 from bokehcli.errors import LedgerError
+from bokehcli.remote import Place, Signature, Url, place_of
 from bokehcli.shard import WHOLE, Shard
 
 NAME = ".bokeh.sqlite3"
+NAME_CHARACTERS = 100
 FORMAT = 1
 WAIT_S = 30.0  # for another process that is writing
 TABLE = """
@@ -47,17 +55,14 @@ class State(StrEnum):
     FAILED = "failed"
 
 
-Signature = tuple[int, int]  # of a file: size in bytes, time of its last change in ns
-
-
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """One photo. destination: below the output folder. signature: of the photo. making: see `making_of`. result: the last
-    one, as it was written. changed_s: when it came to this state, in seconds of the epoch. times: it was taken up.
+    """One photo. destination: below the output folder. signature: of the photo. making: see `making_of`. result: signature of
+    the last one, as it was written. changed_s: when it came to this state, in seconds of the epoch. times: it was taken up.
     """
 
     destination: Path
-    source: Path
+    source: Place
     signature: Signature | None
     making: str
     state: State
@@ -73,13 +78,22 @@ def name_of(shard: Shard) -> str:
     return NAME if shard == WHOLE else f".bokeh-{shard.index}-of-{shard.count}.sqlite3"
 
 
-def files_of(out: Path) -> list[Path]:
-    """Every ledger in a folder; none where it cannot be read."""
+def folder_of(out: Place) -> Path:
+    """Where the ledgers of an output folder are: in it, or, for a URL, in a folder of the user's that is named after it."""
+    if not isinstance(out, Url):
+        return out
+    name = quote(str(out), safe="")[:NAME_CHARACTERS]
+    return Path(typer.get_app_dir("bokeh")) / "ledgers" / f"{name}-{hashlib.sha256(str(out).encode()).hexdigest()[:8]}"
+
+
+def files_of(out: Place) -> list[Path]:
+    """Every ledger of a folder; none where it cannot be read."""
+    folder = folder_of(out)
     try:
-        names = os.listdir(out)
+        names = os.listdir(folder)
     except OSError:
         return []
-    return sorted(out / name for name in names if name == NAME or fnmatchcase(name, ".bokeh-*-of-*.sqlite3"))
+    return sorted(folder / name for name in names if name == NAME or fnmatchcase(name, ".bokeh-*-of-*.sqlite3"))
 
 
 def open_file(path: Path) -> tuple[sqlite3.Connection, list[Entry]]:
@@ -123,7 +137,7 @@ def newest(entries: Iterable[Entry]) -> dict[Path, Entry]:
     return known
 
 
-def read(out: Path) -> list[Entry]:
+def read(out: Place) -> list[Entry]:
     """Everything that the ledgers of a folder know, by destination; nothing is written. Raises LedgerError if there is none."""
     files = files_of(out)
     if not files:
@@ -139,9 +153,11 @@ def put(connection: sqlite3.Connection, entries: Sequence[Entry]) -> None:
     connection.execute("COMMIT")
 
 
-def signature_of(path: Path) -> Signature | None:
-    """Of what a name leads to; None where nothing can be seen."""
+def signature_of(path: Place) -> Signature | None:
+    """Size in bytes and time of the last change in ns, for objects what stands for it; None where nothing can be seen."""
     try:
+        if isinstance(path, Url):
+            return remote.signature_of(path)
         status = path.stat()
     except OSError:
         return None
@@ -168,7 +184,7 @@ def _entries(connection: sqlite3.Connection) -> Iterator[Entry]:
         destination, source, size, mtime_ns, making, state, result_size, result_ns, error, elapsed_s, changed_s, times = row
         yield Entry(
             destination=Path(os.fsdecode(destination)),
-            source=Path(os.fsdecode(source)),
+            source=place_of(os.fsdecode(source)),
             signature=None if size is None else (size, mtime_ns),
             making=making,
             state=State(state),

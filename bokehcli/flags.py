@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from bokehcli.arguments import container_of, path_of, pattern_of, point_of, scheduler_of
+from bokehcli.arguments import container_of, path_of, pattern_of, point_of, scheduler_of, where_of
 from bokehcli.command import help_with_everything
 from bokehcli.config import use_config
 from bokehcli.options import FASTEST_F_NUMBER, Device, LensOptions
@@ -35,12 +35,13 @@ def report_file(panel: str | None = None) -> Any:
     return typer.Option("--report", metavar="FILE", parser=path_of, help=says, rich_help_panel=panel)
 
 
+# Any: a place is a path or a URL, and Typer takes no annotation of two types
 Sources = Annotated[
-    list[Path] | None,
+    list[Any] | None,
     typer.Argument(
         metavar="SRC",
-        parser=path_of,
-        help="Photos, and folders to search; - is a photo on stdin.",
+        parser=where_of,
+        help="Photos, and folders or URLs to search; - is a photo on stdin.",
         rich_help_panel="Input",
         show_default=False,
     ),
@@ -61,13 +62,13 @@ ShardOption = Annotated[
 Watch = Annotated[bool, _switch("--watch", panel="Input", says="Go on with photos as they arrive in the folders.")]
 
 Out = Annotated[
-    Path,
+    Any,
     _option(
         "--out",
         "-o",
         metavar="DIR",
-        parser=path_of,
-        help="Folder for the results; - is stdout, for one photo.",
+        parser=where_of,
+        help="Folder or URL for the results; - is stdout, for one photo.",
         panel="Output",
     ),
 ]
@@ -113,8 +114,8 @@ NoLedger = Annotated[
 ]
 Report = Annotated[Path | None, report_file("Output")]
 Gallery = Annotated[
-    Path | None,
-    _option("--gallery", metavar="FILE", parser=path_of, help="Write a page that shows all before and after.", panel="Output"),
+    Any,
+    _option("--gallery", metavar="FILE", parser=where_of, help="Write a page that shows all before and after.", panel="Output"),
 ]
 Json = Annotated[bool, _switch("--json", panel="Output", says="Tell of each photo on stdout as a line of JSON.")]
 DryRun = Annotated[bool, _switch("--dry-run", panel="Output", says="Print what would be written where; write nothing.")]

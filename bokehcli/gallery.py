@@ -8,18 +8,19 @@ import base64
 import hashlib
 import json
 import os
+import posixpath
 import tempfile
 from collections.abc import Iterator
 from importlib.resources import files
-from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 from bokehcli import __version__
-from bokehcli.errors import ReadError, UsageError, WriteError
+from bokehcli.errors import PhotoError, UsageError, WriteError
 from bokehcli.outcome import Outcome, Preview, Status
 from bokehcli.printable import printable
-from bokehcli.storage import read_bytes, write_atomic
+from bokehcli.remote import Place, Url, place_of
+from bokehcli.storage import exists, read_bytes, write_atomic
 
 SUFFIXES = (".html", ".htm")
 GENERATOR = '<meta name="generator" content="bokehcli'
@@ -40,10 +41,9 @@ class Gallery:
     Iterated over, it yields the page piece by piece, the photos by the names of their results.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Place) -> None:
         _refuse_other(path)
         self.path = path
-        self._folder = os.path.abspath(path.parent)
         self._photos: list[dict[str, Any]] = []
         self._places: list[tuple[int, int]] = []  # of each photo's pictures in the spool: where, how many bytes
         self._trouble: WriteError | None = None
@@ -60,6 +60,10 @@ class Gallery:
             return
         self._places.append((here, self._spool.tell() - here))
         self._photos.append(self._facts(outcome))
+
+    def add_error(self, error: PhotoError) -> None:
+        """Take in what could not even be looked at."""
+        self.add(Outcome(source=place_of(error.name), destination=None, status=Status.FAILED, error=str(error)))
 
     def write(self) -> None:
         """Write the page, whole or not at all. Raises WriteError."""
@@ -97,7 +101,7 @@ class Gallery:
         """What the page says of a photo; its texts are escaped as for a terminal, so that every character can be seen."""
         preview, result = outcome.preview, outcome.destination
         return {
-            "name": printable(str(outcome.source) if result is None else os.path.relpath(result, self._folder)),
+            "name": printable(str(outcome.source) if result is None else self._relative(result) or str(result)),
             "source": printable(str(outcome.source)),
             "before": self._link(outcome.source),
             "after": None if result is None or outcome.status is Status.FAILED else self._link(result),
@@ -111,23 +115,30 @@ class Gallery:
             "pictures": None if preview is None else [bool(preview.after), bool(preview.alpha)],
         }
 
-    def _link(self, path: Path) -> str | None:
-        """A file as the page can name it, None where it cannot (another drive on Windows)."""
+    def _link(self, place: Place) -> str | None:
+        """A file as the page can name it, None where it cannot."""
+        relative = self._relative(place)
+        return None if relative is None else "./" + quote(os.fsencode(relative))
+
+    def _relative(self, place: Place) -> str | None:
+        """The way from the page's folder; None where there is none: to another bucket, store or drive."""
+        if isinstance(place, Url) or isinstance(self.path, Url):
+            alike = isinstance(place, Url) and isinstance(self.path, Url) and place.home == self.path.home
+            return posixpath.relpath(os.fspath(place), os.fspath(self.path.parent)) if alike else None
         try:
-            relative = os.path.relpath(path, self._folder)
+            return os.path.relpath(place, os.path.abspath(self.path.parent)).replace(os.sep, "/")
         except ValueError:
             return None
-        return "./" + quote(os.fsencode(relative.replace(os.sep, "/")))
 
 
-def _refuse_other(path: Path) -> None:
+def _refuse_other(path: Place) -> None:
     if path.suffix.lower() not in SUFFIXES:
         raise UsageError(f"{path}: a gallery is a page: give a name that ends with {' or '.join(SUFFIXES)}")
-    if not os.path.lexists(path):
-        return
     try:
+        if not exists(path):
+            return
         ours = GENERATOR.encode() in read_bytes(path)[:HEAD_BYTES]
-    except ReadError as error:
+    except PhotoError as error:
         raise UsageError(str(error)) from error
     if not ours:
         raise UsageError(f"{path}: there is something else, which the gallery would replace; give another name")

@@ -16,12 +16,26 @@ from pathlib import Path
 from types import TracebackType
 
 from bokehcli.discover import Job
-from bokehcli.entries import Entry, State, files_of, name_of, newest, open_file, put, read_file, signature_of, translated
+from bokehcli.entries import (
+    Entry,
+    State,
+    files_of,
+    folder_of,
+    name_of,
+    newest,
+    open_file,
+    put,
+    read_file,
+    signature_of,
+    translated,
+)
 from bokehcli.errors import LedgerError
 from bokehcli.lock import Lock
 from bokehcli.options import Existing, RunOptions
 from bokehcli.outcome import Outcome, Status
+from bokehcli.remote import Place, Signature, Url
 from bokehcli.shard import WHOLE, Shard
+from bokehcli.storage import exists
 
 
 @dataclass(frozen=True)
@@ -30,6 +44,21 @@ class Verdict:
 
     outcome: Outcome | None = None
     replaces: bool = False
+
+
+def signature_in(job: Job, place: Place) -> Signature | None:
+    """Of one of a job's files: as a listing had it, else as it is now."""
+    return job.listed.get(place) if job.listed is not None and _is_listed(job, place) else signature_of(place)
+
+
+def is_there(job: Job, place: Place) -> bool:
+    """Whether one of a job's files is there, by a listing or by a look. Raises WriteError."""
+    return place in job.listed if job.listed is not None and _is_listed(job, place) else exists(place)
+
+
+def _is_listed(job: Job, place: Place) -> bool:
+    """Whether a job's listing is about such a place: all of its targets that are objects, and its source if that is in it."""
+    return isinstance(place, Url) and (place != job.source or (job.listed is not None and place in job.listed))
 
 
 def making_of(options: RunOptions, model: str) -> str:
@@ -59,12 +88,12 @@ class Ledger:
     """
 
     def __init__(
-        self, out: Path, making: str, warn: Callable[[str], None], retry_failed: bool = False, shard: Shard = WHOLE
+        self, out: Place, making: str, warn: Callable[[str], None], retry_failed: bool = False, shard: Shard = WHOLE
     ) -> None:
         self.out = out
         self.making = making
         self.retry_failed = retry_failed
-        self.path = out / name_of(shard)
+        self.path = folder_of(out) / name_of(shard)
         self.entries: dict[Path, Entry] = {}
         self._warn = warn
         self._usable = True
@@ -111,12 +140,12 @@ class Ledger:
         known = self.entries.get(wanted.destination)
         if known is None or existing is Existing.OVERWRITE:
             return Verdict()
-        there = os.path.lexists(job.destination)
+        there = is_there(job, job.destination)
         unchanged = known.signature is not None and known.signature == wanted.signature
         if not unchanged and known.source != wanted.source:
             return Verdict()  # another photo of the same name: what is there is that one's
         alike = unchanged and known.making == wanted.making
-        ours = there and signature_of(job.destination) == known.result
+        ours = there and signature_in(job, job.destination) == known.result
         if known.state is State.FAILED and alike and (ours or not there) and not self.retry_failed:
             again = f"{job.source}: {known.error} (so it was before; --retry-failed tries again)"
             return Verdict(_outcome(job, Status.FAILED, again))
@@ -142,7 +171,7 @@ class Ledger:
         if before is None or before.state is not State.STARTED:
             return
         if outcome.status is Status.DONE:
-            state, result = State.DONE, signature_of(outcome.destination)
+            state, result = State.DONE, outcome.stored or signature_of(outcome.destination)
         else:
             # no longer STARTED: nothing was written, and what lies there, if anything, is the earlier result or not ours
             state, result = (State.FAILED if outcome.lasting else State.PLANNED), before.result
@@ -151,11 +180,13 @@ class Ledger:
 
     def _key(self, job: Job | Outcome) -> Path:
         assert job.destination is not None
+        if isinstance(job.destination, Url):
+            return Path(job.destination.below(self.out).as_posix())
         return Path(os.path.relpath(job.destination, self.out))
 
     def _entry_of(self, job: Job, state: State) -> Entry:
-        source = Path(os.path.abspath(job.source))
-        signature = signature_of(job.source)
+        source = job.source if isinstance(job.source, Url) else Path(os.path.abspath(job.source))
+        signature = signature_in(job, job.source)
         return Entry(
             destination=self._key(job),
             source=source,

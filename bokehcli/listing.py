@@ -5,13 +5,14 @@ import sys
 from pathlib import Path
 
 from bokehcli.errors import UsageError
+from bokehcli.remote import Place, place_of
 
 STDIN = Path("-")
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"  # some editors begin UTF-8 with it
 
 
-def read_list(file: Path, *, null: bool = False) -> list[Path]:
-    """The paths that a file names, in its order; file `-` is stdin.
+def read_list(file: Path, *, null: bool = False) -> list[Place]:
+    """The paths and URLs that a file names, in its order; file `-` is stdin.
 
     null: each ends with a NUL byte, as find -print0 writes them, and is taken as it is. Otherwise each is a line, which may
     end as on Windows. What is empty names nothing.
@@ -29,4 +30,4 @@ def read_list(file: Path, *, null: bool = False) -> list[Path]:
         raise UsageError(f"{name}: the list has NUL bytes; give --null if they end its names")
     else:
         entries = [line.removesuffix(b"\r") for line in listed.removeprefix(_BYTE_ORDER_MARK).split(b"\n")]
-    return [Path(os.fsdecode(entry)) for entry in entries if entry]
+    return [place_of(os.fsdecode(entry)) for entry in entries if entry]

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from bokehcli.errors import UsageError
 from bokehcli.photo import Container
+from bokehcli.remote import Place
 from bokehcli.selection import EVERYTHING, Selection
 from bokehcli.shard import WHOLE, Shard
 
@@ -186,7 +187,7 @@ class Running:
     retry_failed: bool = False
     keep_ledger: bool = True
     report: Path | None = None
-    gallery: Path | None = None
+    gallery: Place | None = None
     files_from: Path | None = None
     null: bool = False
     json: bool = False

@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from pathlib import Path
+
+from bokehcli.remote import Place, Signature
 
 
 class Status(StrEnum):
@@ -30,25 +31,27 @@ class Preview:
 class Outcome:
     """What became of one photo.
 
-    destination: None when it was never decided. megapixels: of the photo, 0 when it was not decoded. error: one line
-    that names the file and the cause. traceback: kept for the log when the error was not foreseen. written: every
-    file written, maps before the photo, also those of a photo that failed later. lasting: a failure that comes again unless
-    the photo or the options change, unlike that of a full disk. subject: whether a clear one was found; None if unasked.
-    result: the rendered photo's bytes, of a photo that did not come from a file. preview: if asked for.
+    destination: None when it was never decided. megapixels: of the photo, 0 when it was not decoded. error: one line that
+    names the file and the cause. traceback: kept for the log when the error was not foreseen. written: every file written,
+    maps before the photo, also those of a photo that failed later. lasting: a failure that comes again unless the photo or
+    the options change, unlike that of a full disk. subject: whether a clear one was found; None if unasked. stored:
+    signature of a result that is an object, as whoever wrote it saw it. contents: of a job that returns its files instead
+    of writing them, each with its bytes, the photo last. preview: if asked for.
     """
 
-    source: Path
-    destination: Path | None
+    source: Place
+    destination: Place | None
     status: Status
     elapsed_s: float = 0.0
     megapixels: float = 0.0
     warnings: tuple[str, ...] = ()
     error: str | None = None
     traceback: str | None = None
-    written: tuple[Path, ...] = ()
+    written: tuple[Place, ...] = ()
     lasting: bool = False
     subject: bool | None = None
-    result: bytes | None = field(default=None, repr=False)
+    stored: Signature | None = None
+    contents: tuple[tuple[Place, bytes], ...] = field(default=(), repr=False)
     preview: Preview | None = None
 
     @property
@@ -57,6 +60,6 @@ class Outcome:
         return None if self.error is None else self.error.removeprefix(f"{self.source}: ")
 
 
-def failed(source: Path, destination: Path, reason: str) -> Outcome:
+def failed(source: Place, destination: Place, reason: str) -> Outcome:
     """The outcome of a photo whose process is no more."""
     return Outcome(source=source, destination=destination, status=Status.FAILED, error=f"{source}: {reason}", lasting=True)

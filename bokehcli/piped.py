@@ -17,10 +17,11 @@ from bokehcli.listing import STDIN
 from bokehcli.options import Existing, Running, RunOptions
 from bokehcli.outcome import Outcome
 from bokehcli.progress import say, with_name, write_record
+from bokehcli.remote import Place
 from bokehcli.storage import MAX_FILE_BYTES, read_bytes
 
 
-def pipe_photo(sources: Sequence[Path], out: Path, options: RunOptions, running: Running) -> int:
+def pipe_photo(sources: Sequence[Place], out: Place, options: RunOptions, running: Running) -> int:
     """Render one photo to stdout, which gets all of it or nothing; returns the exit status.
 
     It is rendered in a process of its own like any other, so that what kills that one is told of.
@@ -31,9 +32,9 @@ def pipe_photo(sources: Sequence[Path], out: Path, options: RunOptions, running:
         raise UsageError("to stdout goes one photo: give one, or - for stdin")
     if sys.stdout is None or sys.stdout.isatty():
         raise UsageError("stdout is a terminal: send the photo into a file or a pipe")
-    source = Path("stdin") if sources[0] == STDIN else sources[0]
+    source: Place = Path("stdin") if sources[0] == STDIN else sources[0]
     try:
-        job = Job(source=source, destination=Path("stdout"), photo=_read(sources[0]))
+        job = Job(source=source, destination=Path("stdout"), photo=_read(sources[0]), returns=True)
         options = replace(options, existing=Existing.OVERWRITE)
         with closing(open_batch([job], options, lambda _: None, _stop)) as outcomes:
             (outcome,) = outcomes
@@ -45,7 +46,7 @@ def pipe_photo(sources: Sequence[Path], out: Path, options: RunOptions, running:
         return INTERRUPTED
 
 
-def _read(source: Path) -> bytes:
+def _read(source: Place) -> bytes:
     if source != STDIN:
         return read_bytes(source)
     if sys.stdin is None or sys.stdin.isatty():
@@ -64,7 +65,7 @@ def _deliver(outcome: Outcome, running: Running) -> int:
     if not running.quiet:
         for warning in outcome.warnings:
             say(f"bokeh: warning: {with_name(outcome.source, warning)}")
-    if outcome.result is None:
+    if not outcome.contents:
         say(f"bokeh: {outcome.error}")
         if running.verbose and outcome.traceback is not None:
             for line in outcome.traceback.splitlines():
@@ -73,7 +74,7 @@ def _deliver(outcome: Outcome, running: Running) -> int:
     if running.verbose:
         say(f"{outcome.source} {outcome.elapsed_s:.2f} s, {outcome.megapixels:.1f} megapixels")
     with _patience():
-        return ALL_DONE if write_record(outcome.result, end=b"") else FAILED
+        return ALL_DONE if write_record(outcome.contents[-1][1], end=b"") else FAILED
 
 
 @contextmanager

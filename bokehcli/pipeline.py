@@ -1,6 +1,5 @@
 """One photo through the stages, from its file to the file of its rendering, or from bytes to bytes."""
 
-import os
 import time
 import traceback
 from collections.abc import Callable
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 from bokehcli.decode import decode_photo, weight_of
 from bokehcli.discover import CONTAINER_OF_SUFFIX, Job
 from bokehcli.encode import Encoding, encode_image, encode_map, encoding_losses
+from bokehcli.entries import signature_of
 from bokehcli.errors import BokehError, EncodeError, PhotoError, ReadError, UnsupportedPhoto, WriteError
 from bokehcli.infer import Maps, Network, open_network
 from bokehcli.lens import render
@@ -26,8 +26,9 @@ from bokehcli.photo import Container, Photo
 from bokehcli.picture import PictureNetwork, open_picture_network
 from bokehcli.pixels import from_unit, resize
 from bokehcli.preview import reduced, small_map, small_picture
+from bokehcli.remote import Place, Url
 from bokehcli.resources import keep_freed_memory
-from bokehcli.storage import read_bytes, times_of, write_atomic
+from bokehcli.storage import exists, read_bytes, times_of, write_atomic
 from bokehcli.tone import as_seen, curves_of
 
 Image = NDArray[Any]
@@ -70,18 +71,22 @@ class Renderer:
         """Read, render, write; of a job that is settled, only look. Never raises an Exception."""
         started = time.perf_counter()
         findings = Findings()
-        written: list[Path] = []
-        error = trace = result = None
+        written: list[Place] = []
+        contents: list[tuple[Place, bytes]] = []
+        error = trace = stored = None
         lasting = False
         try:
             if job.settled:
                 self._look(job, findings)
-            elif job.photo is None:
-                times_ns = times_of(job.source) if self.options.metadata.preserve_times else None
-                rendering = self.render(read_bytes(job.source), str(job.source), findings)
-                self._write(job, rendering, times_ns, written)
             else:
-                result = self.render(job.photo, str(job.source), findings).photo
+                times_ns = times_of(job.source) if self.options.metadata.preserve_times and job.photo is None else None
+                data = read_bytes(job.source) if job.photo is None else job.photo
+                rendering = self.render(data, str(job.source), findings)
+                if job.returns:
+                    contents = files_of(job, rendering)
+                else:
+                    self._write(job, rendering, times_ns, written)
+                    stored = signature_of(job.destination) if isinstance(job.destination, Url) else None
         except PhotoError as failure:
             error = str(failure)
             lasting = not isinstance(failure, ReadError | WriteError)
@@ -104,20 +109,19 @@ class Renderer:
             written=tuple(written),
             lasting=lasting,
             subject=findings.subject,
-            result=result,
+            stored=stored,
+            contents=tuple(contents),
             preview=findings.preview,
         )
 
-    def _write(self, job: Job, rendering: Rendering, times_ns: tuple[int, int] | None, written: list[Path]) -> None:
+    def _write(self, job: Job, rendering: Rendering, times_ns: tuple[int, int] | None, written: list[Place]) -> None:
         """Write a job's files, the photo last, and note each in written. Raises WriteError."""
         exclusive = self.options.existing is not Existing.OVERWRITE and not job.replaces
-        for path, data in ((job.alpha, rendering.alpha), (job.defocus, rendering.defocus)):
-            if path is None or data is None or (self.options.existing is Existing.SKIP and os.path.exists(path)):
-                continue
-            write_atomic(path, data, exclusive=exclusive)
-            written.append(path)
-        write_atomic(job.destination, rendering.photo, exclusive=exclusive, times_ns=times_ns)
-        written.append(job.destination)
+        for path, data in files_of(job, rendering):
+            is_map = path != job.destination
+            if not (is_map and self.options.existing is Existing.SKIP and exists(path)):
+                write_atomic(path, data, exclusive=exclusive, times_ns=None if is_map else times_ns)
+                written.append(path)
 
     def render(self, data: bytes, name: str, findings: Findings) -> Rendering:
         """Decode, predict, render, encode, attach metadata. Raises BokehError; what was found until then is in findings."""
@@ -166,7 +170,7 @@ class Renderer:
         What was in focus is predicted anew, from the small picture.
         """
         try:
-            data = read_bytes(job.source)
+            data = read_bytes(job.source) if job.photo is None else job.photo
             self.admit(weight_of(data))
             photo = decode_photo(data, str(job.source), self.options.decode)
             findings.megapixels = photo.megapixels
@@ -217,6 +221,12 @@ class Renderer:
         if losses and self.options.strict:
             raise UnsupportedPhoto(photo.name, f"refused as --strict asks: {'; '.join(losses)}")
         return losses
+
+
+def files_of(job: Job, rendering: Rendering) -> list[tuple[Place, bytes]]:
+    """What a job comes to: the places of its files and their bytes, the photo last."""
+    files = ((job.alpha, rendering.alpha), (job.defocus, rendering.defocus), (job.destination, rendering.photo))
+    return [(place, data) for place, data in files if place is not None and data is not None]
 
 
 def edit_of(lens: LensOptions) -> str:

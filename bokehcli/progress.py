@@ -5,7 +5,6 @@ import os
 import sys
 import time
 from collections import Counter
-from pathlib import Path
 from types import TracebackType
 from typing import TextIO
 
@@ -18,6 +17,7 @@ from bokehcli.discover import Job
 from bokehcli.errors import BokehError, PhotoError, WriteError
 from bokehcli.outcome import Outcome, Status
 from bokehcli.printable import printable
+from bokehcli.remote import Place, place_of
 
 
 def write_record(record: bytes, end: bytes = b"\n") -> bool:
@@ -58,7 +58,7 @@ class Reporter:
         self.as_json = as_json
         self._record_end = b"\0" if null and not as_json else b"\n"
         self.counts: Counter[Status] = Counter()
-        self.failures: list[tuple[Path, str]] = []
+        self.failures: list[tuple[Place, str]] = []
         self._megapixels = 0.0
         self._started_s = time.perf_counter()
         self._records = True
@@ -138,7 +138,7 @@ class Reporter:
         self._other_trouble = True
         self._say(f"bokeh: {error}")
         if isinstance(error, PhotoError) and not isinstance(error, WriteError):
-            source = Path(error.name)
+            source = place_of(error.name)
             self.failures.append((source, error.reason))
             if self.as_json:
                 self._record(as_json(Outcome(source=source, destination=None, status=Status.FAILED, error=str(error))))
@@ -264,6 +264,6 @@ def _rate(photos_per_s: float) -> str:
     return f"{photos_per_s:.1f} photos/s" if photos_per_s >= 1 else f"{1 / photos_per_s:.1f} s/photo"
 
 
-def with_name(source: Path, warning: str) -> str:
+def with_name(source: Place, warning: str) -> str:
     """A warning that begins with its photo's name."""
     return warning if warning.startswith(str(source)) else f"{source}: {warning}"

@@ -1,15 +1,17 @@
 """The run command, once its options are known: find the photos, do them, tell of them."""
 
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bokehcli.arguments import ALL_DONE, FAILED, INTERRUPTED
-from bokehcli.errors import ReadError, UsageError, WriteError
+from bokehcli.errors import PhotoError, UsageError, WriteError
 from bokehcli.listing import STDIN, read_list
 from bokehcli.options import Running, RunOptions
+from bokehcli.remote import Place, Url
 
 if TYPE_CHECKING:
     from bokehcli.discover import Discovery, Job
@@ -18,10 +20,10 @@ if TYPE_CHECKING:
     from bokehcli.outcome import Outcome
     from bokehcli.progress import Reporter
 
-WATCHED = 1000  # photos that a gallery is made for where nobody knows how many will come
+UNCOUNTED = 1000  # photos that a gallery is made for where nobody knows how many will come
 
 
-def run_photos(sources: Sequence[Path], out: Path, options: RunOptions, running: Running) -> int:
+def run_photos(sources: Sequence[Place], out: Place, options: RunOptions, running: Running) -> int:
     """Find the photos and do them; returns the exit status."""
     from bokehcli.batch import open_batch
     from bokehcli.progress import Reporter
@@ -30,10 +32,17 @@ def run_photos(sources: Sequence[Path], out: Path, options: RunOptions, running:
         from bokehcli.piped import pipe_photo
 
         return pipe_photo(sources, out, options, running)
+    if isinstance(out, Url) and options.metadata.preserve_times:
+        raise UsageError(f"{out}: objects have times of their own; --preserve-times is for files")
     reporter = Reporter(quiet=running.quiet, verbose=running.verbose, null=running.null, as_json=running.json)
     if running.watch:
         return _watch_photos(sources, out, options, running, reporter)
-    found = _find(sources, out, options, running)
+    if not sources and running.files_from is None:
+        raise UsageError("give photos or folders, or a list of them with --files-from")
+    listed = () if running.files_from is None else read_list(running.files_from, null=running.null)
+    if any(isinstance(source, Url) for source in (*sources, *listed)):
+        return _do_parts(sources, listed, out, options, running, reporter)
+    found = _find(sources, listed, out, options, running)
     reporter.expect(len(found.jobs))
     for note in found.notes:
         reporter.note(note)
@@ -47,7 +56,45 @@ def run_photos(sources: Sequence[Path], out: Path, options: RunOptions, running:
         return _carry_out(outcomes, reporter, running, gallery)
 
 
-def _watch_photos(sources: Sequence[Path], out: Path, options: RunOptions, running: Running, reporter: "Reporter") -> int:
+def _do_parts(
+    sources: Sequence[Place],
+    listed: Sequence[Place],
+    out: Place,
+    options: RunOptions,
+    running: Running,
+    reporter: "Reporter",
+) -> int:
+    """Do photos of object stores, the first of them while the others are still being looked for; returns the exit status."""
+    from bokehcli.batch import open_endless
+    from bokehcli.prefixes import Prefixes
+
+    parts = Prefixes(sources, out, options, listed, running.selection, running.shard).parts()
+    first = next((part for part in parts if part.photos or part.unreadable), None)
+    if first is None:
+        raise _nothing_found(sources, running)
+    gallery, options = _gallery(options, running, UNCOUNTED)
+    with _ledger(out, options, running, reporter.warn) as ledger:
+
+        def jobs() -> "Iterator[Job]":
+            for part in chain([first], parts):
+                reporter.expect(len(part.jobs))
+                for note in part.notes:
+                    reporter.note(note)
+                for error in part.unreadable:
+                    reporter.failed(error)
+                    if gallery is not None:
+                        gallery.add_error(error)
+                if ledger is not None and not running.dry_run:
+                    ledger.plan(part.jobs)
+                yield from part.jobs
+
+        if running.dry_run:
+            return _plan(jobs(), options, ledger, reporter)
+        outcomes = open_endless(jobs(), options, reporter.started, reporter.stopping, ledger)
+        return _carry_out(outcomes, reporter, running, gallery)
+
+
+def _watch_photos(sources: Sequence[Place], out: Place, options: RunOptions, running: Running, reporter: "Reporter") -> int:
     """Do the photos that are there and those that arrive, until an interrupt; returns the exit status."""
     from bokehcli.batch import open_endless
     from bokehcli.discover import discover
@@ -55,11 +102,12 @@ def _watch_photos(sources: Sequence[Path], out: Path, options: RunOptions, runni
 
     if running.dry_run or running.files_from is not None:
         raise UsageError("--watch cannot be used with --dry-run or --files-from")
-    if not sources:
-        raise UsageError("give the folders to watch")
+    folders = [source for source in sources if isinstance(source, Path)]
+    if not folders or len(folders) < len(sources):
+        raise UsageError("give the folders to watch" + (": URLs cannot be watched" if sources else ""))
 
     def find() -> "Discovery":
-        return discover(sources, out, options, selection=running.selection, shard=running.shard)
+        return discover(folders, out, options, selection=running.selection, shard=running.shard)
 
     def jobs() -> "Iterator[Job | None]":
         for job in watch.jobs():
@@ -68,15 +116,15 @@ def _watch_photos(sources: Sequence[Path], out: Path, options: RunOptions, runni
             yield job
 
     find()  # what is wrong with the sources shows here
-    gallery, options = _gallery(options, running, WATCHED)
-    watch = Watch(sources, out, find, reporter.failed)
+    gallery, options = _gallery(options, running, UNCOUNTED)
+    watch = Watch(folders, out, find, reporter.failed)
     with _ledger(out, options, running, reporter.warn) as ledger:
-        reporter.announce(f"watching {', '.join(map(str, sources))}; interrupt to stop")
+        reporter.announce(f"watching {', '.join(map(str, folders))}; interrupt to stop")
         outcomes = open_endless(jobs(), options, reporter.started, reporter.stopping, ledger)
         return _carry_out(outcomes, reporter, running, gallery)
 
 
-def _plan(jobs: "Sequence[Job]", options: RunOptions, ledger: "Ledger | None", reporter: "Reporter") -> int:
+def _plan(jobs: "Iterable[Job]", options: RunOptions, ledger: "Ledger | None", reporter: "Reporter") -> int:
     """Tell what would become of each photo; returns the exit status."""
     from bokehcli.batch import judge
 
@@ -115,38 +163,45 @@ def _carry_out(outcomes: "Generator[Outcome]", reporter: "Reporter", running: Ru
 
 
 def _gallery(
-    options: RunOptions, running: Running, photos: int, unreadable: "Sequence[ReadError]" = ()
+    options: RunOptions, running: Running, photos: int, unreadable: Sequence[PhotoError] = ()
 ) -> "tuple[Gallery | None, RunOptions]":
     """The gallery that is asked for, with what could not be read in it already, and the options by which photos get into it."""
     if running.gallery is None:
         return None, options
     from bokehcli.gallery import Gallery, preview_px
-    from bokehcli.outcome import Outcome, Status
 
     if running.dry_run:
         raise UsageError("--gallery cannot be used with --dry-run")
     gallery = Gallery(running.gallery)
     for error in unreadable:
-        gallery.add(Outcome(source=Path(error.name), destination=None, status=Status.FAILED, error=str(error)))
+        gallery.add_error(error)
     return gallery, replace(options, preview_px=preview_px(photos))
 
 
-def _find(sources: Sequence[Path], out: Path, options: RunOptions, running: Running) -> "Discovery":
-    """The photos. Raises UsageError, also when there are none."""
+def _find(
+    sources: Sequence[Place], listed: Sequence[Place], out: Place, options: RunOptions, running: Running
+) -> "Discovery":
+    """The photos of this machine's. Raises UsageError, also when there are none."""
     from bokehcli.discover import discover
 
-    if not sources and running.files_from is None:
-        raise UsageError("give photos or folders, or a list of them with --files-from")
-    listed = () if running.files_from is None else read_list(running.files_from, null=running.null)
-    found = discover(sources, out, options, listed, running.selection, running.shard)
+    paths, listed_paths = ([place for place in places if isinstance(place, Path)] for places in (sources, listed))
+    found = discover(paths, out, options, listed_paths, running.selection, running.shard)
     if not found.photos and not found.unreadable:
-        searched = [*sources, *([] if running.files_from is None else [running.files_from])]
-        raise UsageError(f"no photos found in {', '.join(map(str, searched))}")
+        raise _nothing_found(sources, running)
+    if isinstance(out, Url):
+        from bokehcli.prefixes import with_results
+
+        return with_results(found)
     return found
 
 
+def _nothing_found(sources: Sequence[Place], running: Running) -> UsageError:
+    searched = [*sources, *([] if running.files_from is None else [running.files_from])]
+    return UsageError(f"no photos found in {', '.join(map(str, searched))}")
+
+
 def _ledger(
-    out: Path, options: RunOptions, running: Running, warn: Callable[[str], None]
+    out: Place, options: RunOptions, running: Running, warn: Callable[[str], None]
 ) -> AbstractContextManager["Ledger | None"]:
     """The output folder's ledger, or nothing where none is wanted. Raises LedgerError; ModelError, UsageError either way."""
     from bokehcli.ledger import Ledger, making_of

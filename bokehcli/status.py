@@ -1,16 +1,16 @@
 """The status command: what has become of the photos of an output folder."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from bokehcli.arguments import ALL_DONE, FAILED, path_of
+from bokehcli.arguments import ALL_DONE, FAILED, where_of
 from bokehcli.flags import report_file
 
 
 def status(
-    out: Annotated[Path, typer.Argument(metavar="DIR", parser=path_of, help="A folder that photos were rendered into.")],
+    out: Annotated[Any, typer.Argument(metavar="DIR", parser=where_of, help="What photos were rendered into.")],
     report: Annotated[Path | None, report_file()] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead.")] = False,
 ) -> None:

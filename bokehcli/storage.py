@@ -1,4 +1,7 @@
-"""Read whole files, and write them so that a reader sees the old file, the new one, or none, never half of one."""
+"""Read whole files, and write them so that a reader sees the old file, the new one, or none, never half of one.
+
+A place may be a path of this machine's or a URL, for which see `bokehcli.remote`.
+"""
 
 import errno
 import os
@@ -8,7 +11,9 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from bokehcli import remote
 from bokehcli.errors import ReadError, WriteError
+from bokehcli.remote import Place, Url
 
 # Offsets in TIFF, BMP and RIFF (WebP) are 32 bits wide, so no photo that is read here can be larger.
 MAX_FILE_BYTES = 2**32
@@ -24,9 +29,11 @@ _NO_HARD_LINKS = {errno.EPERM, errno.EACCES, errno.ENOTSUP, errno.EOPNOTSUPP, er
 _NO_NAMELESS = {*_NO_HARD_LINKS, errno.EISDIR}
 
 
-def read_bytes(path: Path) -> bytes:
+def read_bytes(path: Place) -> bytes:
     """The whole file. Raises ReadError, also for what is no regular file: reading a pipe could wait for ever."""
     try:
+        if isinstance(path, Url):
+            return remote.read(path)
         _refuse_irregular(path, path.stat())
         # Not blocking: the name may have become a pipe since.
         with open(os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)), "rb") as file:
@@ -36,9 +43,19 @@ def read_bytes(path: Path) -> bytes:
         raise ReadError(str(path), _reason(error)) from error
 
 
-def times_of(path: Path) -> tuple[int, int]:
-    """When the file was last read and changed, in nanoseconds of the epoch. Raises ReadError."""
+def exists(path: Place) -> bool:
+    """Whether something has that name, also a link to nowhere: to write there would replace it. Raises WriteError."""
     try:
+        return remote.signature_of(path) is not None if isinstance(path, Url) else os.path.lexists(path)
+    except OSError as error:
+        raise WriteError(str(path), _reason(error)) from error
+
+
+def times_of(path: Place) -> tuple[int, int]:
+    """When the file was last read and changed, in nanoseconds of the epoch; an object, changed. Raises ReadError."""
+    try:
+        if isinstance(path, Url):
+            return (remote.changed_ns(path),) * 2
         status = path.stat()
     except OSError as error:
         raise ReadError(str(path), _reason(error)) from error
@@ -46,18 +63,21 @@ def times_of(path: Path) -> tuple[int, int]:
 
 
 def write_atomic(
-    path: Path, data: bytes | Iterable[bytes], *, exclusive: bool = False, times_ns: tuple[int, int] | None = None
+    path: Place, data: bytes | Iterable[bytes], *, exclusive: bool = False, times_ns: tuple[int, int] | None = None
 ) -> None:
     """Write a file whole or not at all, and make its folders. The mode is what the umask leaves of rw-rw-rw-.
 
     data: all of it, or its pieces in what gives them anew each time that it is iterated over.
 
-    exclusive: refuse when something is there by the time of the rename, whoever put it there. times_ns: see times_of; None
-    is now. A link at path is replaced, not followed. Raises WriteError; whatever is raised, no temporary file stays and an
-    old file is whole. That holds too when the process is killed, where the system knows files without a name (Linux, on
-    most file systems); elsewhere a hidden file may stay.
+    exclusive: refuse when something is there by the time of the rename, whoever put it there. times_ns: see times_of; None is
+    now; objects have times of their own. A link at path is replaced, not followed. Raises WriteError; whatever is raised,
+    no temporary file stays and an old file is whole. That holds too when the process is killed, where the system knows
+    files without a name (Linux, on most file systems); elsewhere a hidden file may stay.
     """
     try:
+        if isinstance(path, Url):
+            remote.write(path, data if isinstance(data, bytes) else b"".join(data), exclusive=exclusive)
+            return
         _make_folder(path.parent)
         try:
             _write_nameless(path, data, exclusive, times_ns)

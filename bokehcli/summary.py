@@ -5,13 +5,13 @@ import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from bokehcli.entries import Entry, State, signature_of
 from bokehcli.printable import printable
+from bokehcli.remote import Place, joined
 from bokehcli.storage import write_atomic
 
-Failure = tuple[Path, str]  # a photo, and why it failed
+Failure = tuple[Place, str]  # a photo, and why it failed
 
 
 @dataclass(frozen=True)
@@ -19,11 +19,11 @@ class Summary:
     """done: as they were written. failures: with their reasons. missing: not yet done, by source. gone: results that were
     done, and have since been removed or changed."""
 
-    out: Path
+    out: Place
     done: int
     failures: tuple[Failure, ...]
-    missing: tuple[Path, ...]
-    gone: tuple[Path, ...]
+    missing: tuple[Place, ...]
+    gone: tuple[Place, ...]
 
     @property
     def all_done(self) -> bool:
@@ -54,11 +54,11 @@ class Summary:
         )
 
 
-def summary_of(out: Path, entries: Sequence[Entry]) -> Summary:
+def summary_of(out: Place, entries: Sequence[Entry]) -> Summary:
     """What the ledger knows, held against the results that are there."""
     done, failures, missing, gone = 0, [], [], []
     for entry in entries:
-        path = out / entry.destination
+        path = joined(out, entry.destination)
         if entry.state is State.FAILED:
             failures.append((entry.source, entry.error or "no reason is known"))
         elif entry.state is not State.DONE:
@@ -70,7 +70,7 @@ def summary_of(out: Path, entries: Sequence[Entry]) -> Summary:
     return Summary(out, done, tuple(failures), tuple(missing), tuple(gone))
 
 
-def write_report(path: Path, failures: Sequence[Failure]) -> None:
+def write_report(path: Place, failures: Sequence[Failure]) -> None:
     """A line for each failure: the photo, a tabulator, the reason; both escaped. Written whole or not at all: WriteError."""
     lines = (f"{printable(os.fspath(source))}\t{printable(reason)}\n" for source, reason in failures)
     write_atomic(path, "".join(lines).encode("utf-8", "backslashreplace"))

@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from bokehcli.discover import Discovery, Job
-from bokehcli.entries import Signature, signature_of
+from bokehcli.entries import signature_of
 from bokehcli.errors import BokehError, MissingDependency, UsageError
+from bokehcli.remote import Place, Signature, Url
 
 SETTLED_S = 2.0  # that a file must stay as it is
 LOOK_S = 30.0  # between looks at the folders when nothing is told of them
@@ -42,15 +43,15 @@ class Watch:
     """
 
     def __init__(
-        self, sources: Sequence[Path], out: Path, find: Callable[[], Discovery], say: Callable[[BokehError], None]
+        self, sources: Sequence[Path], out: Place, find: Callable[[], Discovery], say: Callable[[BokehError], None]
     ) -> None:
         self.sources = sources
         self.find = find
         self._out = os.path.join(os.path.realpath(out), "")
         self._say = say
         self._said: set[str] = set()
-        self._taken: dict[Path, Signature] = {}
-        self._arriving: dict[Path, Arrival] = {}
+        self._taken: dict[Place, Signature] = {}
+        self._arriving: dict[Place, Arrival] = {}
         self._watchfiles = load()
         if hasattr(signal, "SIGIO"):
             signal.signal(signal.SIGIO, signal.SIG_IGN)  # it ends a process whose lease is asked for, see _is_being_written
@@ -129,11 +130,13 @@ def _translated(told: Iterator[Any]) -> Iterator[Any]:
         raise UsageError(f"the folders cannot be watched: {error.strerror or error}") from error
 
 
-def _is_being_written(path: Path) -> bool:
+def _is_being_written(path: Place) -> bool:
     """Whether somebody has a file open for writing: then Linux lends it to no reader (fcntl(2), F_SETLEASE).
 
     False where the system does not say.
     """
+    if isinstance(path, Url):
+        return False
     try:
         import fcntl
 

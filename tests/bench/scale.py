@@ -2,7 +2,7 @@
 
     python -m tests.bench.scale PHOTO... [--count 40] [--megapixels 2,6] [--rounds 3] [--ways N]
 
-Each way runs over all photos and over a quarter of them; the difference is what the photos take, without the start of
+Each way runs over all photos and over two small ones; the difference is what the photos take, without the start of
 processes. The rounds take turns, and the median counts. What handing out costs is measured on small photos at strength 0, which
 take hardly any time by themselves.
 """
@@ -60,18 +60,17 @@ def measure(tried: list[Way], photos: list[Path], count: int, sizes: list[float]
     """By name: seconds a photo, and those of the start."""
     with tempfile.TemporaryDirectory() as folder:
         few, many = Path(folder, "few"), Path(folder, "many")
-        for place, number in ((few, count // 4), (many, count)):
+        for place, number, megapixels in ((few, 2, [SMALL_MEGAPIXELS]), (many, count, sizes)):
             place.mkdir()
-            make_photos(photos, place, number, sizes, seed=1)
+            make_photos(photos, place, number, megapixels, seed=1)
         taken: dict[str, list[tuple[float, float]]] = {}
         for _ in range(rounds):
             for way in tried:
                 taken.setdefault(way.name, []).append((seconds(way, few, more), seconds(way, many, more)))
     found = {}
     for name, pairs in taken.items():
-        quarter_s, whole_s = (statistics.median(side) for side in zip(*pairs, strict=True))
-        photo_s = (whole_s - quarter_s) / (count - count // 4)
-        found[name] = (photo_s, whole_s - photo_s * count)
+        start_s, whole_s = (statistics.median(side) for side in zip(*pairs, strict=True))
+        found[name] = ((whole_s - start_s) / count, start_s)
     return found
 
 
