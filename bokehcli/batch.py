@@ -73,21 +73,21 @@ def run_in_workers(
     """Do every job in options.jobs processes, or on a cluster, and yield what became of it.
 
     Taken up in order, they come back as done. A None among them makes it look for what was done, for a moment, before it asks
-    for the next.
-    started is called as a photo is taken up. After an interrupt none is; stopping is called with the number of those in
-    hand, they are finished, and KeyboardInterrupt follows. A second interrupt drops them: they leave nothing half-written.
-    Raises WorkerError, and what a worker could not open its renderer for.
+    for the next. started is called as a photo is taken up. After an interrupt none is; stopping is called with the number of
+    those in hand, they are finished, and KeyboardInterrupt follows. A second interrupt drops them: they leave nothing
+    half-written. Raises WorkerError, and what a worker could not open its renderer for.
     """
-
     given: dict[Place, Job] = {}  # those whose files come back
 
+    def told(outcome: Outcome) -> Outcome:
+        if outcome.destination in given:
+            outcome = delivered(outcome, given.pop(outcome.destination), options)
+        if ledger is not None:
+            ledger.finished(outcome)
+        return outcome
+
     def collected(wait_s: float = WAIT_S) -> Iterator[Outcome]:
-        for outcome in crew.collect(wait_s):
-            if outcome.destination in given:
-                outcome = delivered(outcome, given.pop(outcome.destination), options)  # noqa: PLW2901
-            if ledger is not None:
-                ledger.finished(outcome)
-            yield outcome
+        yield from map(told, crew.collect(wait_s))
 
     with open_crew(options) as crew:
         for job in jobs:
@@ -114,12 +114,12 @@ def run_in_workers(
             try:
                 crew.give(brought(job))
             except PhotoError as error:
-                yield Outcome(source=job.source, destination=job.destination, status=Status.FAILED, error=str(error))
-        told = False
+                yield told(Outcome(source=job.source, destination=job.destination, status=Status.FAILED, error=str(error)))
+        said = False
         while crew.in_hand:
-            if crew.interrupted and not told:
+            if crew.interrupted and not said:
                 stopping(crew.in_hand)
-                told = True
+                said = True
             yield from collected()
         if crew.interrupted:
             raise KeyboardInterrupt
@@ -181,11 +181,17 @@ def open_crew(options: RunOptions) -> Crew:
 
 
 def judge(job: Job, options: RunOptions, ledger: Ledger | None) -> Verdict:
-    """What is to become of a photo: by the ledger, where it knows, else by what is already there."""
-    verdict = Verdict() if ledger is None else ledger.judge(job, options.existing)
-    if verdict.outcome is not None or verdict.replaces:
-        return verdict
-    return Verdict(settle_existing(job, options.existing))
+    """What is to become of a photo: by the ledger, where it knows, else by what is already there.
+
+    Where a store does not say what is there, the photo has failed.
+    """
+    try:
+        verdict = Verdict() if ledger is None else ledger.judge(job, options.existing)
+        if verdict.outcome is not None or verdict.replaces:
+            return verdict
+        return Verdict(settle_existing(job, options.existing))
+    except PhotoError as error:
+        return Verdict(Outcome(source=job.source, destination=job.destination, status=Status.FAILED, error=str(error)))
 
 
 def is_to_be_seen(verdict: Verdict, options: RunOptions) -> bool:

@@ -20,10 +20,13 @@ import pytest
 import s3fs
 
 from bokehcli import prefixes, remote
+from bokehcli.batch import judge
 from bokehcli.cli import main
+from bokehcli.discover import Job
 from bokehcli.entries import State, read
 from bokehcli.errors import UsageError
 from bokehcli.options import EncodeOptions, RunOptions
+from bokehcli.outcome import Status
 from bokehcli.photo import Container
 from bokehcli.prefixes import Prefixes
 from bokehcli.remote import Url
@@ -417,3 +420,34 @@ def test_objects_larger_than_any_photo_are_not_read(memory: Any, monkeypatch: py
     (part,) = Prefixes([Url("memory://in")], Url("memory://out"), RunOptions()).parts()
     assert part.jobs == ()
     assert len(part.unreadable) == 2
+
+
+def test_a_store_that_does_not_answer_costs_its_photo(
+    memory: Any, photos: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Each time it is asked: what is there, for the photo itself."""
+    for name in PHOTOS[:2]:
+        memory.pipe_file(f"/in/{name}", (photos / name).read_bytes())
+    real = remote.read
+
+    def read_or_fail(url: Url) -> bytes:
+        if url.name == PHOTOS[0]:
+            raise OSError(5, "the store has a bad day", str(url))
+        return real(url)
+
+    monkeypatch.setattr(remote, "read", read_or_fail)
+    assert main(["run", "memory://in", "--out", "memory://out"]) == 1
+    assert f"bokeh: memory://in/{PHOTOS[0]}: the store has a bad day" in capfd.readouterr().err
+    states = {entry.destination.name: entry.state for entry in read(Url("memory://out"))}
+    assert states == {PHOTOS[0]: State.PLANNED, PHOTOS[1]: State.DONE}
+
+
+def test_a_store_that_does_not_say_what_is_there_costs_the_photo(monkeypatch: pytest.MonkeyPatch) -> None:
+    def signature_of(url: Url) -> Any:
+        raise OSError(5, "the store has a bad day", str(url))
+
+    monkeypatch.setattr(remote, "signature_of", signature_of)
+    verdict = judge(Job(source=Path("a.jpg"), destination=Url("memory://out/a.jpg")), RunOptions(), None)
+    assert verdict.outcome is not None
+    assert verdict.outcome.status is Status.FAILED
+    assert verdict.outcome.error == "memory://out/a.jpg: the store has a bad day"
