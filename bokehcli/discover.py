@@ -110,6 +110,11 @@ def discover(
     )
 
 
+def is_searched_for(path: PurePath) -> bool:
+    """Whether a folder's search takes a file of that name: a photo by its suffix, and not hidden."""
+    return not path.name.startswith(".") and path.suffix.lower() in CONTAINER_OF_SUFFIX
+
+
 def jobs_of(photos: Iterable[tuple[Place, PurePath]], out: Place, options: RunOptions) -> list[Job]:
     """A job for each photo with its path under out, with places for its results that no other has. Raises UsageError."""
     jobs = _name_maps(_name_photos(photos, out, options.encode.container), save_maps=options.save_maps)
@@ -183,7 +188,7 @@ class _Search:
                     kept.append(name)
             folders[:] = kept
             for name in sorted(files):
-                if not name.startswith(".") and Path(name).suffix.lower() in CONTAINER_OF_SUFFIX:
+                if is_searched_for(PurePath(name)):
                     yield Path(root, name)
 
     def _note_unreadable(self, error: OSError) -> None:
@@ -235,7 +240,7 @@ def _refuse_clashes(jobs: list[Job], out: Place) -> None:
     sources: dict[str, list[Place]] = {}
     for job in jobs:
         sources.setdefault(_folded(job.source), []).append(job.source)
-    taken: dict[str, tuple[Place, Place]] = {}
+    taken: dict[str, list[tuple[Place, Place]]] = {}  # by folded name: whose, and the name itself
     for job in jobs:
         for target in job.targets:
             key = _folded(target)
@@ -243,12 +248,13 @@ def _refuse_clashes(jobs: list[Job], out: Place) -> None:
                 if _place(source) == _place(target) or _identity(source) == _identity(target):
                     whose = "" if source == job.source else f"the result of {job.source} "
                     raise UsageError(f"{source}: {whose}would replace this photo; choose another output folder")
-            other, written = taken.setdefault(key, (job.source, target))
-            if written is not target and (_place(written) == _place(target) or not _told_apart(other, job.source, out)):
-                raise UsageError(
-                    f"{other} and {job.source} would both be written to {target}; "
-                    "give the folder that holds both, or two output folders"
-                )
+            for other, written in taken.get(key, ()):
+                if _place(written) == _place(target) or not _told_apart(other, job.source, out):
+                    raise UsageError(
+                        f"{other} and {job.source} would both be written to {target}; "
+                        "give the folder that holds both, or two output folders"
+                    )
+            taken.setdefault(key, []).append((job.source, target))
 
 
 def _told_apart(one: Place, other: Place, out: Place) -> bool:

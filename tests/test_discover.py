@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from bokehcli import discover as module
@@ -222,6 +222,7 @@ NAMES = st.builds(
 )
 
 
+@example(names={"a.png.jpg", "a.png", "A.png"}, container=None)  # whose maps share a name
 @given(names=st.sets(NAMES, min_size=1, max_size=6), container=st.sampled_from([None, Container.JPEG, Container.PNG]))
 def test_no_two_targets_share_a_name_whatever_the_names(
     tmp_path_factory: pytest.TempPathFactory, names: set[str], container: Container | None
