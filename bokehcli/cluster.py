@@ -24,7 +24,7 @@ from bokehcli.errors import BokehError, MissingDependency, WorkerError
 from bokehcli.interrupts import Interrupts, born_deaf
 from bokehcli.model import find_model
 from bokehcli.options import RunOptions
-from bokehcli.outcome import Outcome, Status, failed
+from bokehcli.outcome import Outcome, Status, failed, given_up
 from bokehcli.pipeline import Renderer, open_renderer
 from bokehcli.remote import Place
 from bokehcli.storage import ALREADY_EXISTS
@@ -204,8 +204,7 @@ class Cluster:
             stuck = [worker for worker, keys in self._client.processing().items() if task.future.key in keys]
             task.future.cancel()
             self._client.restart_workers(stuck, timeout=RESTART_S, raise_for_error=False)
-        limit = f"the limit of {self.options.time_limit_s:g} s (time-limit)"
-        return failed(task.job.source, task.job.destination, f"not done within {limit}: given up")
+        return given_up(task.job.source, task.job.destination, self.options.time_limit_s)
 
     def _lost(self, error: Exception) -> WorkerError:
         return WorkerError(f"{self.scheduler}: the connection to the Dask scheduler was lost ({_line(error)})")

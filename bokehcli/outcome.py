@@ -60,6 +60,11 @@ class Outcome:
         return None if self.error is None else self.error.removeprefix(f"{self.source}: ")
 
 
+def given_up(source: Place, destination: Place, limit_s: float) -> Outcome:
+    """The outcome of a photo that took longer than it may."""
+    return failed(source, destination, f"not done within the limit of {limit_s:g} s (time-limit): given up")
+
+
 def failed(source: Place, destination: Place, reason: str) -> Outcome:
     """The outcome of a photo whose process is no more."""
     return Outcome(source=source, destination=destination, status=Status.FAILED, error=f"{source}: {reason}", lasting=True)

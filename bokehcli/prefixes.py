@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path, PurePath, PurePosixPath
 
 from bokehcli import remote
-from bokehcli.discover import CONTAINER_OF_SUFFIX, Discovery, Job, below, discover, jobs_of
+from bokehcli.discover import Discovery, Job, below, discover, is_searched_for, jobs_of
 from bokehcli.errors import PhotoError, ReadError, UsageError, WriteError
 from bokehcli.options import RunOptions
 from bokehcli.remote import Place, Signature, Url
@@ -86,13 +86,16 @@ class Prefixes:
             unreadable: list[PhotoError] = [ReadError(name, "no path can have such a name") for name in odd]
             photos: dict[Url, Signature | None] = {}
             for url, signature in objects.items():
-                if url.name.startswith(".") or url.suffix.lower() not in CONTAINER_OF_SUFFIX:
+                if not is_searched_for(url):
                     continue
                 if signature[0] > MAX_FILE_BYTES:
                     unreadable.append(ReadError(str(url), "larger than any photo of these formats can be"))
                 else:
                     photos[url] = signature
-            yield self._part(photos, path, unreadable)
+            part = self._part(photos, path, unreadable)
+            if self.out in folders:
+                part = replace(part, notes=(f"{self.out}: left out, it is the output folder",))
+            yield part
             for one in reversed(folders):
                 if not one.name.startswith(".") and one != self.out:
                     waiting.append((one, path / one.name))

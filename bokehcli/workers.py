@@ -24,7 +24,7 @@ from bokehcli.discover import Job
 from bokehcli.errors import BokehError, WorkerError
 from bokehcli.interrupts import Interrupts, born_deaf
 from bokehcli.options import Device, RunOptions
-from bokehcli.outcome import Outcome, failed
+from bokehcli.outcome import Outcome, failed, given_up
 from bokehcli.resources import available_bytes, usable_cores
 
 WORKER_BYTES = 1 << 30  # of memory, taken for each: the peak of one was 394 MiB at 12 megapixels, 1371 at 108
@@ -188,8 +188,7 @@ class Pool:
         self._workers.remove(worker)
         self._budget.give_back(worker)
         stop([worker])
-        limit = f"the limit of {self.options.time_limit_s:g} s (time-limit)"
-        return failed(worker.job.source, worker.job.destination, f"not done within {limit}: given up")
+        return given_up(worker.job.source, worker.job.destination, self.options.time_limit_s)
 
     def _bury(self, worker: Worker) -> Outcome | None:
         self._workers.remove(worker)

@@ -358,6 +358,8 @@ def test_folders_are_listed_when_it_is_their_turn(memory: Any, monkeypatch: pyte
 def test_the_output_below_the_input_is_left_out(memory: Any) -> None:
     make(memory, "/in/a.jpg", "/in/out/b.jpg")
     assert found("memory://in", out="memory://in/out") == [["memory://in/a.jpg"]]
+    (part,) = Prefixes([Url("memory://in")], Url("memory://in/out"), RunOptions()).parts()
+    assert part.notes == ("memory://in/out: left out, it is the output folder",)
 
 
 def test_two_sources_for_one_result_are_a_failure_of_the_second(memory: Any) -> None:
