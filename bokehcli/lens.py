@@ -17,10 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bokehcli import optics
+from bokehcli.layers import layer_positions, map_at, neighbours_of, places_of
 from bokehcli.light import CODES, Patch, Scene, resized, source_table
 from bokehcli.opencv import cv2
 from bokehcli.options import LensOptions
-from bokehcli.pixels import neighbours, round_up
+from bokehcli.pixels import round_up
 from bokehcli.tiling import Box, boxes_of, grow, parts_of, shrink
 from bokehcli.tone import SRGB, Curves
 
@@ -119,17 +120,24 @@ class Lens:
         return optics.reduction_of(self.radii_px[layer - 1]) if layer else 1
 
     def background_of(self, block: Block, inner: Box) -> Float:
-        """(4, h, w): blurred light of a box in the block's reduced pixels, and its weight."""
-        patch = self.patch_of(block, inner)
+        """(4, h, w): blurred light of a box in the block's reduced pixels, and its weight; without it where it is 1."""
+        patch, planes = self.patch_of(block, inner), 3 if self.is_bare(block, inner) else 4
         circles_px = map_at(self.defocus, self.scene.size, inner, block.reduction) * np.float32(self.largest_px)
         # beyond the block, where the margin lies, the map may go on to layers that the block does not have
         position = np.clip(layer_positions(circles_px, self.radii_px), block.layers[0], block.layers[-1])
-        mixed = np.zeros((4, *position.shape), np.float32)
-        for layer in block.layers:
-            share = np.maximum(np.float32(0.0), np.float32(1.0) - np.abs(position - np.float32(layer)))
-            for plane, sum_of_layers in zip(self.blurred(block, inner, layer, patch), mixed, strict=True):
+        mixed = np.zeros((planes, *position.shape), np.float32)
+        for layer, (rows, columns) in places_of(position, block.layers):
+            share = np.maximum(np.float32(0.0), np.float32(1.0) - np.abs(position[rows, columns] - np.float32(layer)))
+            part = Box(inner.top + rows.start, inner.top + rows.stop, inner.left + columns.start, inner.left + columns.stop)
+            blurred = self.blurred(block, part, layer, patch, planes)
+            for plane, sum_of_layers in zip(blurred, mixed[:, rows, columns], strict=True):
                 cv2.accumulateProduct(plane, share, sum_of_layers)
         return mixed
+
+    def is_bare(self, block: Block, inner: Box) -> bool:
+        """Whether a box's layers see nothing that is in focus, and no border."""
+        reach_px = math.ceil(self.radii_px[block.layers[-1] - 1] * optics.LONGEST_REACH) + 4 * optics.LARGEST_REDUCTION
+        return self.scene.is_bare(grow(inner, -(-reach_px // block.reduction)), block.reduction)
 
     def patch_of(self, block: Block, inner: Box) -> Patch:
         """The light that the layers of a block need, but for what the scene holds already."""
@@ -142,17 +150,17 @@ class Lens:
         step = coarsest // block.reduction
         return Patch(self.scene, Box(*(edge * step for edge in shrink(grow(inner, reach), step))), block.reduction)
 
-    def blurred(self, block: Block, inner: Box, layer: int, patch: Patch) -> Float:
-        """(4, h, w): the light of a box in the block's reduced pixels, seen through the aperture of a layer."""
+    def blurred(self, block: Block, inner: Box, layer: int, patch: Patch, planes: int) -> Float:
+        """(planes, h, w): the light of a box in the block's reduced pixels, seen through the aperture of a layer."""
         if layer == 0:
-            return patch.crop(inner, 1)
+            return patch.crop(inner, 1)[:planes]
         reduction = self.reduction_of(layer)
         times = reduction // block.reduction
         # one pixel more on each side, for the interpolation between reduced pixels
         outer = inner if times == 1 else grow(shrink(inner, times), 1)
         blurred: Float | None = None
         for kernel, share in self.kernels(block, inner, self.radii_px[layer - 1] / reduction):
-            through = convolved(patch.crop(grow(outer, kernel.shape[0] // 2), reduction), kernel)
+            through = convolved(patch.crop(grow(outer, kernel.shape[0] // 2), reduction)[:planes], kernel)
             if times > 1:
                 top, left = inner.top - outer.top * times, inner.left - outer.left * times
                 through = resized(through, times)[:, top : top + inner.height, left : left + inner.width]
@@ -197,7 +205,7 @@ def paint(rendered: Image, lens: Lens, block: Block) -> None:
     outer = inner if block.reduction == 1 else grow(inner, 1)
     light = lens.background_of(block, outer)
     background, known = develop(light, lens.scene), None
-    if light[3].min() < optics.FADE_WEIGHT:
+    if len(light) == 4 and light[3].min() < optics.FADE_WEIGHT:
         known = light[3] * np.float32(1.0 / optics.FADE_WEIGHT)
     if block.reduction > 1:
         background = enlarge(background, block.reduction, outer, block.box)
@@ -209,8 +217,8 @@ def paint(rendered: Image, lens: Lens, block: Block) -> None:
 
 
 def develop(light: Float, scene: Scene) -> Image:
-    """(4, h, w) light -> (h, w, 3) background, encoded in CODES steps, or floats as the photo's."""
-    return scene.developed(light[:3] / np.maximum(light[3], optics.MIN_WEIGHT))
+    """(3 or 4, h, w) light, without its weight where that is 1 -> (h, w, 3) encoded in CODES steps, or the photo's floats."""
+    return scene.developed(light if len(light) == 3 else light[:3] / np.maximum(light[3], optics.MIN_WEIGHT))
 
 
 def compose(photo: Image, alpha: NDArray[np.uint8], background: Image, known: Float | None) -> None:
@@ -241,18 +249,18 @@ def behind_table() -> Float:
 
 
 def convolved(light: Float, kernel: Float) -> Float:
-    """(4, h, w) light through an aperture, without the border of half a kernel."""
+    """(3 or 4, h, w) light through an aperture, without the border of half a kernel."""
     side = kernel.shape[0]
     height, width = light.shape[1] - side + 1, light.shape[2] - side + 1
     # where nothing in focus and no border is near, the weight is all that there can be
-    planes = 3 if light[3].min() == 1.0 else 4
+    planes = 3 if len(light) == 3 or light[3].min() == 1.0 else 4
     if side < FOURIER_FROM_PX:
         # planes below each other: what one gives the next lies in the border
         tall, filtered = np.ascontiguousarray(light[:planes]), np.ones(light.shape, np.float32)
         flat = filtered[:planes].reshape(-1, light.shape[2])
         cv2.filter2D(tall.reshape(flat.shape), -1, kernel, dst=flat, borderType=cv2.BORDER_CONSTANT)
         return filtered[:, side // 2 : side // 2 + height, side // 2 : side // 2 + width]
-    through = np.ones((4, height, width), np.float32)
+    through = np.ones((len(light), height, width), np.float32)
     padded = np.zeros([cv2.getOptimalDFTSize(length) for length in light.shape[1:]], np.float32)
     padded[:side, :side] = kernel
     spectrum = cv2.dft(padded)
@@ -269,32 +277,3 @@ def enlarge(picture: Image, times: int, whole: Box, part: Box) -> Image:
     top, left = part.top - whole.top * times, part.left - whole.left * times
     enlarged: Image = cv2.resize(picture, size, interpolation=cv2.INTER_LINEAR)
     return enlarged[top : top + part.height, left : left + part.width]
-
-
-def layer_positions(circle_px: Float, radii_px: list[float]) -> Float:
-    """Where circles of confusion lie among the layers: 0 is sharp, n is radii_px[n - 1], linear in log2 radius between."""
-    relative = circle_px * np.float32(1.0 / radii_px[0])
-    octave = np.minimum(1.0 + np.log2(np.maximum(relative, 1.0)), np.float32(len(radii_px)))
-    return np.where(relative <= 1.0, relative, octave).astype(np.float32, copy=False)
-
-
-Between = tuple[NDArray[np.intp], NDArray[np.intp], Float]
-
-
-def map_at(values: Float, size: tuple[int, int], box: Box, reduction: int) -> Float:
-    """(h, w): a map at a box of the picture of `size` at 1/reduction, bilinear, pixel centres aligned, its border repeated."""
-    (above, below, down), (before, after, across) = neighbours_of(values, size, box, reduction)
-    part = values[:, before[0] : after[-1] + 1]
-    rows = part[above]
-    rows += (part[below] - rows) * down[:, None]
-    left: Float = rows[:, before - before[0]]
-    left += (rows[:, after - before[0]] - left) * across[None, :]
-    return left
-
-
-def neighbours_of(values: Float, size: tuple[int, int], box: Box, reduction: int) -> tuple[Between, Between]:
-    """`neighbours` for the rows and the columns of a box at 1/reduction."""
-    return (
-        neighbours(values.shape[0], reduction / size[0], box.top, box.bottom),
-        neighbours(values.shape[1], reduction / size[1], box.left, box.right),
-    )

@@ -627,3 +627,67 @@ def test_light_beyond_all_measure_stays_where_it_is_and_spoils_nothing() -> None
     assert np.abs(rendered - 0.25).max() < 0.01
     alpha[100, 200] = 0
     assert np.isfinite(render(image, alpha, defocus, LensOptions(strength=1.0))).all()
+
+
+@given(st.integers(1, 40), st.integers(1, 40), st.integers(0, 3), st.integers(0, 6), st.integers(0, 99))
+def test_a_layer_is_made_where_it_has_a_share(height: int, width: int, first: int, count: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    layers = range(first, first + count + 1)
+    anywhere = rng.normal(first + count / 2, rng.uniform(0, 3), (height, width))
+    position = np.clip(anywhere, layers[0], layers[-1]).astype(np.float32)
+    places = dict(lens.places_of(position, layers))
+    for layer in layers:
+        share = np.abs(position - layer) < 1.0
+        outside = share.copy()
+        if layer in places:
+            rows, columns = places[layer]
+            outside[rows, columns] = False
+        assert not outside.any()
+
+
+def test_layers_that_are_made_in_part_give_what_whole_ones_give(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(5)
+    image = rng.integers(0, 256, (300, 400, 3), dtype=np.uint8)
+    alpha = np.where(rng.random((300, 400)) < 0.001, 255, 0).astype(np.uint8)
+    defocus = np.linspace(0.0, 1.0, 75, dtype=np.float32)[:, None] * np.linspace(1.0, 0.5, 100, dtype=np.float32)
+    options = LensOptions(strength=1.0)
+    in_part = render(image, alpha, defocus, options)
+
+    def everywhere(position: NDArray[np.float32], layers: range) -> list[tuple[int, tuple[slice, slice]]]:
+        height, width = position.shape
+        return [(layer, (slice(0, height), slice(0, width))) for layer in layers]
+
+    monkeypatch.setattr(lens, "places_of", everywhere)
+    whole = render(image, alpha, defocus, options)
+    assert np.abs(in_part.astype(int) - whole).max() <= 1
+
+
+@pytest.mark.parametrize("strength", [0.3, 1.0])
+def test_bare_places_are_rendered_as_others_are(strength: float, photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    image = resize(load(photos / "coffee.jpg"), (1000, 1500))
+    alpha = np.zeros(image.shape[:2], np.uint8)
+    alpha[150:200, 250:300] = 255
+    bare: list[bool] = []
+
+    def noted(self: lens.Lens, block: lens.Block, inner: Box) -> bool:
+        bare.append(is_bare(self, block, inner))
+        return bare[-1]
+
+    is_bare = lens.Lens.is_bare
+    options = LensOptions(strength=strength)
+    monkeypatch.setattr(lens.Lens, "is_bare", noted)
+    some = render(image, alpha, SLOPE, options)
+    assert True in bare
+    assert False in bare
+    monkeypatch.setattr(lens.Lens, "is_bare", lambda *_: False)
+    np.testing.assert_array_equal(some, render(image, alpha, SLOPE, options))
+
+
+def test_numpy_looks_up_what_an_older_opencv_does_not(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    image = load(photos / "coffee.jpg").astype(np.uint16) * 257
+    alpha = np.zeros(image.shape[:2], np.uint8)
+    pictures = []
+    for supported in (light.looks_up_16_bits(), False):
+        monkeypatch.setattr(light, "looks_up_16_bits", lambda supported=supported: supported)
+        pictures.append(render(image, alpha, SLOPE, LensOptions()))
+    np.testing.assert_array_equal(*pictures)

@@ -1,0 +1,47 @@
+"""Layers of blur, one for each radius of an octave: which of them a place in the picture needs, and how much of each."""
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bokehcli.pixels import neighbours
+from bokehcli.tiling import Box
+
+Float = NDArray[np.float32]
+Between = tuple[NDArray[np.intp], NDArray[np.intp], Float]
+
+
+def places_of(position: Float, layers: range) -> Iterator[tuple[int, tuple[slice, slice]]]:
+    """The layers that have a share in any of the positions (h, w), and rows and columns beyond which they have none."""
+    extremes = [(position.min(axis), position.max(axis)) for axis in (1, 0)]
+    for layer in layers:
+        down, across = (np.flatnonzero((low < layer + 1) & (high > layer - 1)) for low, high in extremes)
+        if down.size and across.size:
+            yield layer, (slice(int(down[0]), int(down[-1]) + 1), slice(int(across[0]), int(across[-1]) + 1))
+
+
+def layer_positions(circle_px: Float, radii_px: list[float]) -> Float:
+    """Where circles of confusion lie among the layers: 0 is sharp, n is radii_px[n - 1], linear in log2 radius between."""
+    relative = circle_px * np.float32(1.0 / radii_px[0])
+    octave = np.minimum(1.0 + np.log2(np.maximum(relative, 1.0)), np.float32(len(radii_px)))
+    return np.where(relative <= 1.0, relative, octave).astype(np.float32, copy=False)
+
+
+def map_at(values: Float, size: tuple[int, int], box: Box, reduction: int) -> Float:
+    """(h, w): a map at a box of the picture of `size` at 1/reduction, bilinear, pixel centres aligned, its border repeated."""
+    (above, below, down), (before, after, across) = neighbours_of(values, size, box, reduction)
+    part = values[:, before[0] : after[-1] + 1]
+    rows = part[above]
+    rows += (part[below] - rows) * down[:, None]
+    left: Float = rows[:, before - before[0]]
+    left += (rows[:, after - before[0]] - left) * across[None, :]
+    return left
+
+
+def neighbours_of(values: Float, size: tuple[int, int], box: Box, reduction: int) -> tuple[Between, Between]:
+    """`neighbours` for the rows and the columns of a box at 1/reduction."""
+    return (
+        neighbours(values.shape[0], reduction / size[0], box.top, box.bottom),
+        neighbours(values.shape[1], reduction / size[1], box.left, box.right),
+    )
