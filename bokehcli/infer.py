@@ -14,23 +14,25 @@ from bokehcli.model import POINTED, ROLES, ModelCard
 from bokehcli.opencv import cv2
 from bokehcli.options import InferOptions
 from bokehcli.pixels import fit_multiples, focus_hint, halved, resize, to_unit
-from bokehcli.pyramid import Level, base_state, inner_box, level_sizes, octave_count, uneven_tiles
+from bokehcli.pyramid import Level, base_state, doubled, inner_box, level_sizes, octave_count, open_tiles, uneven_tiles
 from bokehcli.resources import usable_cores
 from bokehcli.session import open_session
 from bokehcli.subject import pointed_at, without_doubtful
-from bokehcli.tiling import Box
+from bokehcli.tiling import Box, clip, grow
 
 Image = NDArray[Any]
 Float = NDArray[np.float32]
 
 TILE_PX = 40  # of the state under an octave; context comes on top
 TILES_AT_ONCE = 8
+CLOSED_AT_ONCE = 32  # of the tiles that are only enlarged
 WHOLE_UP_TO_PX = 256  # octaves up to this long side run over the whole picture
 # A tile is left out where alpha varies by less than this share of what the network itself takes for level. There it is
 # enlarged as alpha, not as a logit; with 1 the two were up to 2/255 apart on validation photos, with 0.1 and 3 % more
 # tiles 1/255, which the rendered picture does not show.
 LEVEL = 0.1
 MAPS = 2  # channels of a state that are maps: logits of alpha and defocus; the others are the network's own
+ROUNDING = 64  # of 65535: how far alpha, as it is held, may be from what the network has
 FULL = 65535  # alpha of the octaves below the photo's own size, 16 bits
 
 
@@ -166,30 +168,44 @@ class Network:
         return refined
 
     def refine_tiles(self, picture: Image, below: Level, alpha: Image, top: int) -> tuple[Level, Image]:
-        """`refine` and `alpha_of`, but only where alpha (h, w) uint16 varies: elsewhere the network changes nothing."""
+        """`refine` and `alpha_of`, but only where alpha (h, w) uint16 varies: elsewhere the network changes nothing.
+
+        Where it varies by so little that the octave's gate stays shut, the state is enlarged, which is the same.
+        """
         size = picture.shape[0], picture.shape[1]
         level = Level(size, below, tile_px=2 * TILE_PX)
         finer = enlarged(alpha, size, top)
-        least = int(LEVEL * self.card.gate_from * FULL)
-        tiles = uneven_tiles(alpha, TILE_PX, self.card.gate_px, least)
-        side = TILE_PX + 2 * self.card.context_px
+        card, least = self.card, self.card.gate_from * FULL
+        tiles = uneven_tiles(alpha, TILE_PX, card.gate_px, int(LEVEL * least))
+        side = TILE_PX + 2 * card.context_px
+
+        def enlarge_some(some: Sequence[tuple[int, int]]) -> None:
+            for box in (tile_box(tile, below.size) for tile in some):
+                outer = clip(grow(box, 1), below.size)
+                own, place = above(box, outer, size)
+                finer[own.slices] = self.alpha_of(doubled(below.state(outer)[:1])[:, *place.slices], top)
 
         def refine_some(some: Sequence[tuple[int, int]]) -> None:
             boxes = [tile_box(tile, below.size) for tile in some]
-            around = [inner_box(box, self.card.context_px, side, below.size) for box in boxes]
+            around = [inner_box(box, card.context_px, side, below.size) for box in boxes]
             photos = np.stack([piece(picture, box) for box in around])
             states = np.stack([below.state(box) for box in around])
             refined = self.run_octave(np.ascontiguousarray(to_unit(photos).transpose(0, 3, 1, 2)), states, top)
             for tile, box, outer, state in zip(some, boxes, around, refined, strict=True):
-                rows, columns = 2 * (box.top - outer.top), 2 * (box.left - outer.left)
-                own = Box(2 * box.top, min(2 * box.bottom, size[0]), 2 * box.left, min(2 * box.right, size[1]))
-                inner = state[:, rows : rows + own.height, columns : columns + own.width]
+                own, place = above(box, outer, size)
+                inner = state[:, *place.slices]
                 finer[own.slices] = self.alpha_of(inner, top)
                 if top == FULL:
                     level.tiles[tile] = inner.copy()
 
+        opened = open_tiles(alpha, TILE_PX, card.gate_px, int(least) - ROUNDING)
         with ThreadPoolExecutor(self.threads) as pool:
-            list(pool.map(refine_some, (tiles[i : i + TILES_AT_ONCE] for i in range(0, len(tiles), TILES_AT_ONCE))))
+            for work, some, most in (
+                (refine_some, [tile for tile in tiles if tile in opened], TILES_AT_ONCE),
+                (enlarge_some, [tile for tile in tiles if tile not in opened], CLOSED_AT_ONCE),
+            ):
+                together = max(1, min(most, -(-len(some) // (4 * self.threads))))
+                list(pool.map(work, (some[i : i + together] for i in range(0, len(some), together))))
         return level, finer
 
 
@@ -197,6 +213,13 @@ def tile_box(tile: tuple[int, int], size: tuple[int, int]) -> Box:
     """The box of a tile, by row and column, in a level of that size."""
     top, left = tile[0] * TILE_PX, tile[1] * TILE_PX
     return Box(top, min(top + TILE_PX, size[0]), left, min(left + TILE_PX, size[1]))
+
+
+def above(box: Box, outer: Box, size: tuple[int, int]) -> tuple[Box, Box]:
+    """A box, one octave finer, in the picture of `size` and in the enlarged `outer`, which holds it."""
+    own = Box(2 * box.top, min(2 * box.bottom, size[0]), 2 * box.left, min(2 * box.right, size[1]))
+    top, left = 2 * outer.top, 2 * outer.left
+    return own, Box(own.top - top, own.bottom - top, own.left - left, own.right - left)
 
 
 def piece(picture: Image, box: Box) -> Image:

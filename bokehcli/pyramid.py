@@ -4,12 +4,15 @@ A state is (C, h, w) float32: logits of alpha and defocus, hidden channels. Leve
 twice as large, less a row or column where the native size is odd. Pure arrays; the networks are `bokehcli.infer`'s.
 """
 
+import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from bokehcli.opencv import cv2
 from bokehcli.pixels import sampled
 from bokehcli.tiling import Box
 
@@ -18,6 +21,7 @@ Float = NDArray[np.float32]
 
 # The base's long side is at least this share of the global state's, and less than twice that.
 BASE_SHARE = 0.75
+LARGEST_CELL_PX = 8
 
 
 def octave_count(native: tuple[int, int], state_px: int) -> int:
@@ -110,20 +114,35 @@ def overlay(state: Float, box: Box, tile: Float, top: int, left: int) -> None:
 
 def uneven_tiles(alpha: Image, tile_px: int, reach_px: int, least: int) -> list[tuple[int, int]]:
     """Row and column of the tiles in which, `reach_px` more on each side, alpha (h, w) varies by more than `least`."""
-    highest, lowest = (_around(alpha, tile_px, reach_px, extreme) for extreme in (np.maximum, np.minimum))
-    return [(int(row), int(column)) for row, column in np.argwhere(highest - lowest > least)]
+    spread = cv2.subtract(_around(alpha, tile_px, reach_px, cv2.dilate), _around(alpha, tile_px, reach_px, cv2.erode))
+    return [(int(row), int(column)) for row, column in np.argwhere(spread > least)]
 
 
-def _around(alpha: Image, tile_px: int, reach_px: int, extreme: np.ufunc) -> Image:
-    """(rows, columns) of tiles: np.maximum or np.minimum of alpha (h, w) over each, `reach_px` more on each side."""
-    for axis in (0, 1):
-        length = alpha.shape[axis]
-        starts = np.arange(0, length, tile_px)
-        ends = np.minimum(starts + tile_px + reach_px, length)
-        alpha = np.concatenate((alpha, np.take(alpha, [-1], axis)), axis)  # an end must be an index
-        alpha = extreme.reduceat(alpha, np.stack((np.maximum(starts - reach_px, 0), ends), 1).ravel(), axis)
-        alpha = np.take(alpha, range(0, 2 * len(starts), 2), axis)
-    return alpha
+def open_tiles(alpha: Image, tile_px: int, reach_px: int, least: int) -> set[tuple[int, int]]:
+    """Row and column of the tiles in which an octave may change something: where its gate opens (`trainer.network.gate_of`).
+
+    That is where alpha (h, w) uint16 varies by more than `least` within a window of half a side of `reach_px`: the gate's own,
+    and one pixel more for its enlarging.
+    """
+    window = np.ones((2 * reach_px + 1,) * 2, np.uint8)
+    spread = cv2.subtract(cv2.dilate(alpha, window), cv2.erode(alpha, window))
+    return {(int(row), int(column)) for row, column in np.argwhere(_around(spread, tile_px, 0, cv2.dilate) > least)}
+
+
+def _around(alpha: Image, tile_px: int, reach_px: int, extreme: Callable[..., Image]) -> Image:
+    """(rows, columns) of tiles: cv2.dilate's or cv2.erode's extreme of alpha (h, w) over each, `reach_px` more on each side.
+
+    First of cells that tiles are made of, for a window costs by its side.
+    """
+    cell_px = math.gcd(tile_px, reach_px, LARGEST_CELL_PX)
+    cells, tile, reach = _extreme_every(alpha, cell_px, 0, extreme), tile_px // cell_px, reach_px // cell_px
+    return _extreme_every(cells, tile, reach, extreme)
+
+
+def _extreme_every(alpha: Image, step: int, reach: int, extreme: Callable[..., Image]) -> Image:
+    """The extreme over each square of `step`, `reach` more on each side; what lies beyond the border counts nothing."""
+    side = step + 2 * reach
+    return extreme(alpha, np.ones((side, side), np.uint8), anchor=(reach, reach))[::step, ::step]
 
 
 def inner_box(tile: Box, context_px: int, side_px: int, size: tuple[int, ...]) -> Box:

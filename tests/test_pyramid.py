@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from bokehcli.pyramid import Level, base_state, doubled, inner_box, level_sizes, octave_count, uneven_tiles
+from bokehcli.pyramid import Level, base_state, doubled, inner_box, level_sizes, octave_count, open_tiles, uneven_tiles
 from bokehcli.tiling import Box, boxes_of
 
 
@@ -91,6 +91,19 @@ def test_uneven_tiles_are_those_one_finds_one_by_one(
         if int(around.max()) - int(around.min()) > least:
             found.append((box.top // tile_px, box.left // tile_px))
     assert uneven_tiles(alpha, tile_px, reach_px, least) == found
+
+
+@given(st.integers(1, 50), st.integers(1, 50), st.integers(1, 12), st.integers(0, 6), st.integers(0, 250), st.integers(0, 99))
+def test_open_tiles_are_those_that_a_varied_window_touches(
+    height: int, width: int, tile_px: int, reach_px: int, least: int, seed: int
+) -> None:
+    alpha = np.random.default_rng(seed).integers(0, 256, (height, width)).astype(np.uint16)
+    found = set()
+    for y, x in np.ndindex(height, width):
+        window = alpha[max(0, y - reach_px) : y + reach_px + 1, max(0, x - reach_px) : x + reach_px + 1]
+        if int(window.max()) - int(window.min()) > least:
+            found.add((y // tile_px, x // tile_px))
+    assert open_tiles(alpha, tile_px, reach_px, least) == found
 
 
 @given(st.integers(1, 700), st.integers(1, 700), st.integers(0, 30), st.integers(16, 256), st.integers(0, 10), st.booleans())
