@@ -28,9 +28,12 @@ from bokehcli.trainer.network import (
     SURE,
     GlobalNet,
     LensNet,
+    NetworkOptions,
+    OctaveNet,
     finest,
 )
-from bokehcli.trainer.weights import as_stored, compact, expanded, is_compact
+from bokehcli.trainer.octave_graph import FIRST, ExportedOctave, octave_of
+from bokehcli.trainer.weights import as_stored, compact, expanded, is_compact, stored_weights
 
 OPSET = 18
 LONG_SIDE = 512
@@ -157,9 +160,8 @@ def export_model(
     folder.mkdir(parents=True, exist_ok=True)
     network = exportable(network)
     write_global(network, folder / "global.onnx")
-    octave = {"photo": example()[:, :3], "state": torch.rand(1, STATE, EXAMPLE_PX // 2, EXAMPLE_PX // 2)}
-    write_onnx(network.octave, octave, "refined", folder / "octave.onnx")
-    write_onnx(finest(network.octave), octave, "alpha", folder / "finest.onnx")
+    write_octave(folded(network.octave), folder / "octave.onnx")
+    write_octave(folded(finest(network.octave)), folder / "finest.onnx")
     files = {role: f"{role}.onnx" for role in ROLES}
     about = {"tensors": TENSORS, **about}
     if base is not None and POINTED in base.files:
@@ -214,11 +216,27 @@ def write_global(network: LensNet, path: Path) -> None:
     write_onnx(Lowest(network.network), {"photo": example()}, "state", path)
 
 
+def write_octave(octave: nn.Module, path: Path) -> None:
+    """Export an octave network, batch norm folded, or the one for the last octave."""
+    assert isinstance(octave, OctaveNet)
+    output = "alpha" if octave.head.out_channels == 4 else "refined"
+    example_of = {"photo": example()[:, :3], "state": torch.rand(1, STATE, EXAMPLE_PX // 2, EXAMPLE_PX // 2)}
+    write_onnx(ExportedOctave(octave), example_of, output, path)
+
+
 def carried(base: ModelCard, role: str, folder: Path) -> str:
-    """Copy a role's file into `folder`, unless it lies there; large kernels that are not in eight bits become so."""
+    """Copy a role's file into `folder`, unless it lies there.
+
+    What an earlier exporter wrote becomes as this one writes it: large kernels in eight bits, octaves in fewer operations.
+    """
     source, there = base.path(role), folder / base.files[role]
     model = onnx.load(str(source))
-    if not is_compact(model):
+    if f"{FIRST}.weight" in (weights := stored_weights(source)):
+        width = weights[f"{FIRST}.weight"].shape[0]
+        octave = folded(OctaveNet(NetworkOptions(octave=width)))
+        assert isinstance(octave, OctaveNet)
+        write_octave(octave_of(weights, octave), there)
+    elif not is_compact(model):
         onnx.save(compact(expanded(model)), str(there))
     elif not there.exists() or not there.samefile(source):
         shutil.copyfile(source, there)

@@ -13,6 +13,7 @@ from bokehcli.trainer.batch import Batch, collate, overview_of
 from bokehcli.trainer.data import Maker
 from bokehcli.trainer.fine import halved, octave_states
 from bokehcli.trainer.network import LensNet, Likening, MultiKernelBlock, NetworkOptions, Pointing
+from bokehcli.trainer.octave_graph import with_first_joined
 from bokehcli.trainer.weights import stored_weights
 
 LIKENING_WEIGHT = re.compile(r"\.likening\.|^likening\.")
@@ -35,7 +36,7 @@ def network_options(card: ModelCard, pointed: bool = False) -> NetworkOptions:
 
 def exported_weights(card: ModelCard, pointed: bool = False) -> dict[str, Tensor]:
     """All weights by their names in LensNet, float32. pointed: the global network is the one for what is pointed at."""
-    octave = {f"octave.{name}": weight for name, weight in stored_weights(card.path("octave")).items()}
+    octave = {f"octave.{name}": weight for name, weight in with_first_joined(stored_weights(card.path("octave"))).items()}
     return stored_weights(card.path(role_of(card, pointed))) | octave
 
 
