@@ -202,13 +202,13 @@ def test_a_border_is_taken_from_all_sides() -> None:
 def test_the_peak_of_memory_begins_anew() -> None:
     resources.reset_peak()
     low = resources.peak_mib()
-    block = np.ones(100 << 20, np.uint8)
+    block = np.ones(400 << 20, np.uint8)  # much, for a system may take other pages away meanwhile
     high = resources.peak_mib()
     assert low is not None
     assert high is not None
-    assert high - low > 80
+    assert high - low > 200
     del block
     resources.reset_peak()
     again = resources.peak_mib()
     assert again is not None
-    assert again < high - 80
+    assert again < high - 200
