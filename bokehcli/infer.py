@@ -17,7 +17,7 @@ from bokehcli.pixels import fit_multiples, focus_hint, halved, resize, to_unit
 from bokehcli.pyramid import Level, base_state, doubled, inner_box, level_sizes, octave_count, open_tiles, uneven_tiles
 from bokehcli.resources import usable_cores
 from bokehcli.session import open_session
-from bokehcli.subject import pointed_at, without_doubtful
+from bokehcli.subject import WINDOW, is_held, pointed_at, window_about, without_doubtful
 from bokehcli.tiling import Box, clip, grow
 
 Image = NDArray[Any]
@@ -108,7 +108,8 @@ class Network:
         octaves = octave_count(native, self.card.long_side // self.card.shrink)
         sizes = level_sizes(native, octaves)
         pictures = pyramid(image, octaves)
-        state = self.global_state(next((p for p in pictures if max(p.shape) >= self.card.long_side), image), focus)
+        least_px = self.card.long_side / (1.0 if focus is None else WINDOW)
+        state = self.global_state(next((p for p in pictures if max(p.shape) >= least_px), image), focus)
         base = base_state(state, native, octaves)
         level, alpha = Level(sizes[0], dense=base), self.alpha_of(base, FULL if octaves else 255)
         for number, picture in enumerate(pictures, start=1):
@@ -133,17 +134,29 @@ class Network:
 
         The photo is stretched to sides that are multiples of the card's: at 512 pixels and 3:2 by 6 %. Of what is in
         focus there, patches in doubt are left out, or, if somebody points, those that are not meant. What is pointed at is
-        the harder task, and one photo at a time: there the mirrored photo is asked as well, and the two maps averaged.
+        the harder task, and one photo at a time: there the mirrored photo is asked as well, and the two maps averaged, and
+        then, unless what was found reaches out of it, a window about the point, in which small things are larger.
         """
         card = self.card
-        photo = to_unit(resize(image, fit_multiples((image.shape[0], image.shape[1]), card.long_side, card.multiple)))
-        state = self.run_global(photo, focus)
+        size = fit_multiples((image.shape[0], image.shape[1]), card.long_side, card.multiple)
         if focus is None:
+            state = self.run_global(to_unit(resize(image, size)), None)
             state[0] = without_doubtful(state[0], card.sure, self.min_clarity)
-        else:
-            mirrored = self.run_global(photo[:, ::-1], (1.0 - focus[0], focus[1]))
-            state[:MAPS] = 0.5 * (state[:MAPS] + mirrored[:MAPS, :, ::-1])
-            state[0] = pointed_at(state[0], focus)
+            return state
+        state = self.run_both_ways(to_unit(resize(image, size)), focus)
+        window, place, point = window_about(focus, (state.shape[1], state.shape[2]), (image.shape[0], image.shape[1]))
+        if is_held(pointed_at(state[0], focus) > 0.0, place):
+            closer = self.run_both_ways(to_unit(resize(image[window.slices], size)), point)[0]
+            seen = state[0][place.slices]
+            seen += np.float32(0.5) * (resize(closer, seen.shape) - seen)
+        state[0] = pointed_at(state[0], focus)
+        return state
+
+    def run_both_ways(self, photo: Float, focus: tuple[float, float]) -> Float:
+        """`run_global` with the mean of the maps of the photo and its mirror image."""
+        state = self.run_global(photo, focus)
+        mirrored = self.run_global(photo[:, ::-1], (1.0 - focus[0], focus[1]))
+        state[:MAPS] = 0.5 * (state[:MAPS] + mirrored[:MAPS, :, ::-1])
         return state
 
     def run_global(self, photo: Float, focus: tuple[float, float] | None) -> Float:

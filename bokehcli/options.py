@@ -104,7 +104,7 @@ class MetadataOptions:
 class InferOptions:
     """model: folder or card of a model, None for the bundled one. threads: of one process; 0 shares the cores out.
 
-    min_clarity: a patch of which the network is less sure is no subject, see `bokehcli.subject`; 0 keeps all.
+    min_clarity: what the network is less sure of is no subject, see `bokehcli.subject`; 0 keeps all.
     """
 
     model: Path | None = None

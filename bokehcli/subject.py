@@ -5,12 +5,22 @@ from numpy.typing import NDArray
 
 from bokehcli.opencv import cv2
 from bokehcli.pixels import focus_hint
+from bokehcli.tiling import Box
 
 Float = NDArray[np.float32]
 
 REACH = 0.3  # of the focus hint's height: 6 % of the long side
 NOTHING = -8.0  # logit of alpha where nothing is in focus
+# Logit of alpha that a subject reaches somewhere, where min_clarity is 1. Of 29 photos without a clear subject in which a patch
+# was found 13 reach 0.8 of it, of 552 others in which one was found 537; what was found in those 15 is mostly wrong.
+PEAK = 8.75
 CERTAIN = 5.0  # highest logit of alpha from which a patch away from the point is a part of what is meant
+
+# Where somebody points, a window about the point of this share of the photo's sides is looked at as well, if no more than
+# BEYOND of what was found lies outside. Of three windows and six such shares these are best on 400 composites made of
+# training photos: IoU with what is pointed at 0.759 without a window, 0.771 with this one.
+WINDOW = 0.75
+BEYOND = 0.1
 
 
 def without_doubtful(logit: Float, sure: float, min_clarity: float) -> Float:
@@ -18,7 +28,8 @@ def without_doubtful(logit: Float, sure: float, min_clarity: float) -> Float:
 
     A patch is a connected place where alpha is above `sure`, below which it counts as 0. Its clarity is the mean of alpha,
     0.5 to 1, over what of it is mostly in focus: a subject that the network recognises is near 1, a part of a landscape
-    that just passes a half is not. Patches below min_clarity, and those nowhere mostly in focus, are out of focus.
+    that just passes a half is not. Patches below min_clarity, and those nowhere mostly in focus, are out of focus. All are
+    where none reaches PEAK times min_clarity: then the network takes nothing for a subject, but something for likelier.
     """
     alpha = 0.5 + 0.5 * np.tanh(0.5 * logit)
     _, patches = cv2.connectedComponents((alpha > sure).astype(np.uint8), connectivity=8)
@@ -27,6 +38,8 @@ def without_doubtful(logit: Float, sure: float, min_clarity: float) -> Float:
     sums = np.bincount(patches[most], alpha[most], minlength=len(counts))
     doubtful = sums < min_clarity * np.maximum(counts, 1)
     doubtful[0] = False
+    if min_clarity > 0.0 and np.where(doubtful[patches], np.float32(NOTHING), logit).max() < PEAK * min_clarity:
+        doubtful[1:] = True
     kept: Float = np.where(doubtful[patches], np.minimum(logit, np.float32(NOTHING)), logit)
     return kept
 
@@ -54,3 +67,27 @@ def pointed_at(logit: Float, point: tuple[float, float]) -> Float:
     to_kept, to_others = (cv2.distanceTransform((~mask).astype(np.uint8), cv2.DIST_L2, 5) for mask in (stays, goes))
     kept: Float = np.where(to_others < to_kept, np.minimum(logit, np.float32(NOTHING)), logit)
     return kept
+
+
+def window_about(
+    point: tuple[float, float], state: tuple[int, int], photo: tuple[int, int]
+) -> tuple[Box, Box, tuple[float, float]]:
+    """The window about a point (x, y), shares of the sides: in the photo (height, width) and in the state, and the point in it.
+
+    It is WINDOW of the sides, about the point as far as the picture reaches.
+    """
+    ends = []
+    for share, length in zip(point[::-1], state, strict=True):
+        side = round(WINDOW * length)
+        first = min(max(round(share * length - side / 2), 0), length - side)
+        ends.append((first, first + side, (share * length - first) / side))
+    (top, bottom, y), (left, right, x) = ends
+    place = Box(top, bottom, left, right)
+    edges = [round(edge * photo[axis] / state[axis]) for axis, edge in zip((0, 0, 1, 1), place, strict=True)]
+    return Box(*edges), place, (x, y)
+
+
+def is_held(found: NDArray[np.bool_], place: Box) -> bool:
+    """Whether no more than BEYOND of the pixels that were found lie outside a box."""
+    inside, everywhere = np.count_nonzero(found[place.slices]), np.count_nonzero(found)
+    return bool(everywhere - inside <= BEYOND * everywhere)

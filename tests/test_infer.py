@@ -19,8 +19,9 @@ from bokehcli.errors import DeviceError, ModelError
 from bokehcli.infer import MAPS, Network, open_network
 from bokehcli.model import ModelCard
 from bokehcli.options import Device, InferOptions
-from bokehcli.pixels import focus_hint
+from bokehcli.pixels import focus_hint, resize, to_unit
 from bokehcli.pyramid import Level
+from bokehcli.subject import pointed_at
 from bokehcli.tiling import Box
 
 ONE_THREAD = InferOptions(threads=1, min_clarity=0.0)
@@ -256,10 +257,10 @@ def test_torch_computes_the_bundled_model_as_onnxruntime_does(
 
 
 def test_the_focus_hint_reaches_the_network_by_its_fourth_channel_alone(network: Network, photos: Path) -> None:
-    image = load(photos / "coffee.jpg")
+    image = resize(load(photos / "coffee.jpg"), (100, 150))
     watched, lowest, *_ = recorded(network)
     without, left = watched.predict(image), watched.predict(image, (0.25, 0.5))
-    free, hinted, mirrored = (feed["photo"][0] for feed in lowest.feeds)
+    free, hinted, mirrored, *_ = (feed["photo"][0] for feed in lowest.feeds)
     assert np.array_equal(free[:3], hinted[:3])
     assert not free[3].any()
     assert np.array_equal(hinted[3], focus_hint(hinted.shape[1:], (0.25, 0.5)))
@@ -282,7 +283,8 @@ def test_where_somebody_points_the_network_for_that_is_asked_and_opened_once(net
     assert (len(lowest.feeds), len(opened)) == (1, 0)
     for _ in range(2):
         both.predict(image, (0.25, 0.5))
-    assert (len(lowest.feeds), len(pointed.feeds), len(opened)) == (1, 4, 1)
+    assert (len(lowest.feeds), len(opened)) == (1, 1)
+    assert len(pointed.feeds) in (4, 8)  # the photo and its mirror image; a window, and its, where it holds what was found
 
 
 def test_what_is_pointed_at_in_a_mirrored_photo_is_the_mirrored_thing(model: ModelCard, photos: Path) -> None:
@@ -299,6 +301,55 @@ def test_threads_change_nothing(network: Network, photos: Path, small_tiles: Non
     sessions = network.lowest, network.octave, network.finest
     one, three = (Network(network.card, *sessions, threads=threads).predict(image) for threads in (1, 3))
     assert np.array_equal(one.alpha, three.alpha)
+
+
+@dataclass
+class SaysInTurn:
+    """A session that gives one state after the other, and keeps what it is given."""
+
+    states: list[NDArray[np.float32]]
+    feeds: list[dict[str, NDArray[np.float32]]] = field(default_factory=list)
+
+    def run(self, _outputs: None, feed: dict[str, NDArray[np.float32]]) -> Any:
+        self.feeds.append(feed)
+        return [self.states[min(len(self.feeds), len(self.states)) - 1].copy()]
+
+
+def says_in_turn(network: Network, *patches: tuple[slice, slice]) -> tuple[Network, SaysInTurn]:
+    """A network that says of the photo, of its mirror image, and so on, that one patch is in focus, with a logit of 2."""
+    states = []
+    for number, patch in enumerate(patches):
+        state = np.full((1, network.card.channels, 32, 32), -6.0, np.float32)
+        state[0, 0][patch] = 2.0
+        states.append(np.ascontiguousarray(state[:, :, :, :: -1 if number % 2 else 1]))
+    session = SaysInTurn(states)
+    return Network(network.card, cast(ort.InferenceSession, session), network.octave, network.finest), session
+
+
+def test_a_window_about_the_point_is_looked_at_as_well(network: Network, photos: Path) -> None:
+    image = load(photos / "astronaut.jpg")
+    first, closer = (slice(5, 10), slice(5, 10)), (slice(10, 15), slice(5, 15))
+    watched, session = says_in_turn(network, first, first, closer, closer)
+    state = watched.global_state(image, (0.25, 0.25))
+    photo, _, window, _ = (feed["photo"][0] for feed in session.feeds)
+    expected = to_unit(resize(image[:384, :384], (LONG_SIDE, LONG_SIDE))).transpose(2, 0, 1)
+    np.testing.assert_array_equal(window[:3], expected)
+    np.testing.assert_array_equal(window[3], focus_hint((LONG_SIDE, LONG_SIDE), (1 / 3, 1 / 3)))
+    assert not np.array_equal(photo[:3], window[:3])
+    # of the state's 32 cells 24 are the window's
+    whole, seen = (np.full((32, 32), -6.0, np.float32) for _ in range(2))
+    whole[first], seen[closer] = 2.0, 2.0
+    whole[:24, :24] = 0.5 * (whole[:24, :24] + resize(seen, (24, 24)))
+    np.testing.assert_allclose(state[0], pointed_at(whole, (0.25, 0.25)), atol=1e-5)
+
+
+def test_what_reaches_out_of_the_window_is_not_looked_at_more_closely(network: Network, photos: Path) -> None:
+    image = load(photos / "astronaut.jpg")
+    for right, looks in ((25, 4), (32, 2)):
+        patch = slice(5, 10), slice(5, right)
+        watched, session = says_in_turn(network, patch, patch, patch, patch)
+        watched.global_state(image, (0.25, 0.25))
+        assert len(session.feeds) == looks
 
 
 @dataclass

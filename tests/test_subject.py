@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from bokehcli.subject import CERTAIN, pointed_at, without_doubtful
+from bokehcli.subject import BEYOND, CERTAIN, PEAK, WINDOW, is_held, pointed_at, window_about, without_doubtful
+from bokehcli.tiling import Box
 
 SURE = 0.1
 LARGE, SMALL = (slice(5, 30), slice(5, 25)), (slice(10, 20), slice(40, 50))  # of two_patches, with their rims
@@ -24,17 +25,36 @@ def two_patches(doubtful: float) -> NDArray[np.float32]:
     return logit
 
 
+def recognised(doubtful: float) -> NDArray[np.float32]:
+    """Two patches, the larger one of which is surely a subject."""
+    logit = two_patches(doubtful)
+    logit[7:28, 7:23] = PEAK
+    return logit
+
+
 def test_a_doubtful_patch_goes_with_its_rim_and_a_sure_one_stays_as_it_is() -> None:
-    logit = two_patches(0.5)
+    logit = recognised(0.5)
     kept = without_doubtful(logit, SURE, 0.8)
     np.testing.assert_array_equal(kept[:, :30], logit[:, :30])
     assert alpha_of(kept[:, 30:]).max() < 0.01
-    np.testing.assert_array_equal(without_doubtful(two_patches(3.0), SURE, 0.8), two_patches(3.0))
+    np.testing.assert_array_equal(without_doubtful(recognised(3.0), SURE, 0.8), recognised(3.0))
 
 
 def test_a_patch_that_is_nowhere_mostly_in_focus_goes() -> None:
-    kept = without_doubtful(two_patches(-0.5), SURE, 0.5)
+    kept = without_doubtful(recognised(-0.5), SURE, 0.5)
     assert alpha_of(kept[:, 30:]).max() < 0.01
+
+
+def test_where_nothing_is_surely_a_subject_all_patches_go() -> None:
+    assert alpha_of(without_doubtful(two_patches(4.0), SURE, 0.8)).max() < 0.01  # 5 at most, clear all over
+    sure = two_patches(4.0)
+    sure[15, 15] = 0.81 * PEAK
+    np.testing.assert_array_equal(without_doubtful(sure, SURE, 0.8), sure)
+    np.testing.assert_array_equal(without_doubtful(two_patches(4.0), SURE, 0.5), two_patches(4.0))
+    # a peak in a patch that is in doubt all the same counts for nothing
+    sure = recognised(0.5)
+    sure[7:28, 7:23], sure[15, 45] = 5.0, 0.81 * PEAK
+    assert alpha_of(without_doubtful(sure, SURE, 0.8)).max() < 0.01
 
 
 def test_at_0_all_stays() -> None:
@@ -91,3 +111,32 @@ def test_pointing_takes_away_and_never_what_is_pointed_at(seed: int, x: float, y
     if at:
         stays = np.isin(patches, np.append(np.setdiff1d(patches[logit > CERTAIN], 0), at))
         np.testing.assert_array_equal(kept > 0, stays)
+
+
+SHARE = st.floats(0.0, 1.0, exclude_max=True)
+
+
+@given(SHARE, SHARE, st.integers(16, 128), st.integers(16, 128), st.integers(1, 900), st.integers(1, 900))
+def test_a_window_lies_in_the_picture_about_the_point(
+    x: float, y: float, rows: int, columns: int, height: int, width: int
+) -> None:
+    window, place, (inner_x, inner_y) = window_about((x, y), (rows, columns), (height, width))
+    assert (place.height, place.width) == (round(WINDOW * rows), round(WINDOW * columns))
+    for box, (down, across) in ((window, (height, width)), (place, (rows, columns))):
+        assert 0 <= box.top < box.bottom <= down
+        assert 0 <= box.left < box.right <= across
+    # the same point, in the window and in the picture
+    assert abs(place.left + inner_x * place.width - x * columns) < 1e-6
+    assert abs(place.top + inner_y * place.height - y * rows) < 1e-6
+    # in the middle, unless the border is nearer
+    if WINDOW / 2 < x < 1.0 - WINDOW / 2:
+        assert abs(inner_x - 0.5) <= 0.5 / place.width + 1e-6
+    assert abs(window.left / width - place.left / columns) <= 0.5 / width + 1e-9
+
+
+def test_a_window_holds_what_hardly_reaches_out_of_it() -> None:
+    found = np.zeros((100, 100), np.bool_)
+    found[10:20, :100] = True
+    assert is_held(found, Box(0, 50, 0, 100 - round(100 * BEYOND)))
+    assert not is_held(found, Box(0, 50, 0, 99 - round(100 * BEYOND)))
+    assert is_held(np.zeros((4, 4), np.bool_), Box(0, 2, 0, 2))
