@@ -25,7 +25,6 @@ Float = NDArray[np.float32]
 
 TILE_PX = 40  # of the state under an octave; context comes on top
 TILES_AT_ONCE = 8
-CLOSED_AT_ONCE = 32  # of the tiles that are only enlarged
 WHOLE_UP_TO_PX = 256  # octaves up to this long side run over the whole picture
 # A tile is left out where alpha varies by less than this share of what the network itself takes for level. There it is
 # enlarged as alpha, not as a logit; with 1 the two were up to 2/255 apart on validation photos, with 0.1 and 3 % more
@@ -211,13 +210,11 @@ class Network:
                 if top == FULL:
                     level.tiles[tile] = inner.copy()
 
-        opened = open_tiles(alpha, TILE_PX, card.gate_px, int(least) - ROUNDING)
+        opened = set(open_tiles(alpha, TILE_PX, card.gate_px, int(least) - ROUNDING))
         with ThreadPoolExecutor(self.threads) as pool:
-            for work, some, most in (
-                (refine_some, [tile for tile in tiles if tile in opened], TILES_AT_ONCE),
-                (enlarge_some, [tile for tile in tiles if tile not in opened], CLOSED_AT_ONCE),
-            ):
-                together = max(1, min(most, -(-len(some) // (4 * self.threads))))
+            for work, opens in ((refine_some, True), (enlarge_some, False)):
+                some = [tile for tile in tiles if (tile in opened) is opens]
+                together = max(1, min(TILES_AT_ONCE, -(-len(some) // (4 * self.threads))))  # so that no thread waits long
                 list(pool.map(work, (some[i : i + together] for i in range(0, len(some), together))))
         return level, finer
 

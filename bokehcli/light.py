@@ -40,9 +40,9 @@ class Scene:
         self.smallest: Float | None = None
         if self.is_float:
             return
-        # one for all channels, or one for each
-        self.linear = [linear_table(image.dtype.name, curve) for curve in (curves if len(set(curves)) > 1 else curves[:1])]
-        self.codes = [encoding_table(curve) for curve in curves]
+        different = curves if len(set(curves)) > 1 else curves[:1]  # one for all channels, or one for each
+        self.linear = [linear_table(image.dtype.name, curve) for curve in different]
+        self.codes = [encoding_table(curve) for curve in different]
         self.lift = expansion_table(image.dtype.name, gain, curves[0]) if len(self.linear) == 1 else None
         self.knee = min(int(np.searchsorted(table, optics.HIGHLIGHT_KNEE, side="right")) for table in self.linear)
 
@@ -96,8 +96,8 @@ class Scene:
         if below or right:
             weight = np.ones((box.height, box.width), np.float32) if weight is None else weight
             light, weight = np.pad(light, ((0, below), (0, right), (0, 0))), np.pad(weight, ((0, below), (0, right)))
-        cv2.split(halved(light, reduction), [planes[0], planes[1], planes[2]])
-        planes[3] = 1.0 if weight is None else halved(weight, reduction)
+        cv2.split(averaged(light, reduction), [planes[0], planes[1], planes[2]])
+        planes[3] = 1.0 if weight is None else averaged(weight, reduction)
         return planes
 
     def carried(self, box: Box) -> tuple[Float | None, Float | None]:
@@ -176,7 +176,7 @@ def resized(planes: Float, times: float) -> Float:
     return enlarged.reshape(-1, height, width)
 
 
-def halved(picture: Float, reduction: int) -> Float:
+def averaged(picture: Float, reduction: int) -> Float:
     """A picture (h, w[, 3]) at 1/reduction, area-averaged; its sides are multiples of the reduction, a power of two."""
     while reduction > 1:
         # between the middles of two by two pixels: their average, in half the time of INTER_AREA
@@ -259,13 +259,9 @@ def compress(colour: Float, gain: float) -> Float:
 
 
 def encode_light(colour: Float, codes: Sequence[NDArray[np.uint16]]) -> NDArray[np.uint16]:
-    """(3, h, w) linear light -> (h, w, 3) encoded, 0 to CODES - 1. codes: `encoding_table` of each channel."""
+    """(3, h, w) linear light -> (h, w, 3) encoded, 0 to CODES - 1. codes: `encoding_table` of all channels or of each."""
     roots = np.maximum(colour, np.float32(0.0))
     np.sqrt(roots, out=roots)
     tall = cv2.multiply(roots.reshape(-1, roots.shape[2]), float(CODES - 1), dtype=cv2.CV_16U)  # rounds, and ends at the top
-    if all(table is codes[0] for table in codes):
-        channels = list(looked_up(tall, codes[0]).reshape(roots.shape))
-    else:
-        channels = [looked_up(channel, table) for table, channel in zip(codes, tall.reshape(roots.shape), strict=True)]
-    encoded: NDArray[np.uint16] = cv2.merge(channels)
+    encoded: NDArray[np.uint16] = looked_up(cv2.merge(list(tall.reshape(roots.shape))), *codes)
     return encoded

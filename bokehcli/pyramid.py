@@ -21,7 +21,7 @@ Float = NDArray[np.float32]
 
 # The base's long side is at least this share of the global state's, and less than twice that.
 BASE_SHARE = 0.75
-LARGEST_CELL_PX = 8
+LARGEST_CELL_PX = 8  # side of the cells of which the extremes of tiles are made
 
 
 def octave_count(native: tuple[int, int], state_px: int) -> int:
@@ -115,10 +115,10 @@ def overlay(state: Float, box: Box, tile: Float, top: int, left: int) -> None:
 def uneven_tiles(alpha: Image, tile_px: int, reach_px: int, least: int) -> list[tuple[int, int]]:
     """Row and column of the tiles in which, `reach_px` more on each side, alpha (h, w) varies by more than `least`."""
     spread = cv2.subtract(_around(alpha, tile_px, reach_px, cv2.dilate), _around(alpha, tile_px, reach_px, cv2.erode))
-    return [(int(row), int(column)) for row, column in np.argwhere(spread > least)]
+    return _places(spread > least)
 
 
-def open_tiles(alpha: Image, tile_px: int, reach_px: int, least: int) -> set[tuple[int, int]]:
+def open_tiles(alpha: Image, tile_px: int, reach_px: int, least: int) -> list[tuple[int, int]]:
     """Row and column of the tiles in which an octave may change something: where its gate opens (`trainer.network.gate_of`).
 
     That is where alpha (h, w) uint16 varies by more than `least` within a window of half a side of `reach_px`: the gate's own,
@@ -126,7 +126,12 @@ def open_tiles(alpha: Image, tile_px: int, reach_px: int, least: int) -> set[tup
     """
     window = np.ones((2 * reach_px + 1,) * 2, np.uint8)
     spread = cv2.subtract(cv2.dilate(alpha, window), cv2.erode(alpha, window))
-    return {(int(row), int(column)) for row, column in np.argwhere(_around(spread, tile_px, 0, cv2.dilate) > least)}
+    return _places(_around(spread, tile_px, 0, cv2.dilate) > least)
+
+
+def _places(found: NDArray[np.bool_]) -> list[tuple[int, int]]:
+    """Row and column of what is true, ascending."""
+    return [(int(row), int(column)) for row, column in np.argwhere(found)]
 
 
 def _around(alpha: Image, tile_px: int, reach_px: int, extreme: Callable[..., Image]) -> Image:

@@ -12,10 +12,9 @@ Float = NDArray[np.float32]
 REACH = 0.3  # of the focus hint's height: 6 % of the long side
 NOTHING = -8.0  # logit of alpha where nothing is in focus
 # Logit of alpha that a subject reaches somewhere, where min_clarity is 1. Of 29 photos without a clear subject in which a patch
-# was found 13 reach 0.8 of it, of 552 others in which one was found 537; what was found in those 15 is mostly wrong.
+# was found 13 reach 0.8 of it, of 552 others 537; what was found in the other 15 is mostly wrong (models/README.md).
 PEAK = 8.75
 CERTAIN = 5.0  # highest logit of alpha from which a patch away from the point is a part of what is meant
-
 # Where somebody points, a window about the point of this share of the photo's sides is looked at as well, if no more than
 # BEYOND of what was found lies outside. Of three windows and six such shares these are best on 400 composites made of
 # training photos: IoU with what is pointed at 0.759 without a window, 0.771 with this one.
@@ -28,8 +27,8 @@ def without_doubtful(logit: Float, sure: float, min_clarity: float) -> Float:
 
     A patch is a connected place where alpha is above `sure`, below which it counts as 0. Its clarity is the mean of alpha,
     0.5 to 1, over what of it is mostly in focus: a subject that the network recognises is near 1, a part of a landscape
-    that just passes a half is not. Patches below min_clarity, and those nowhere mostly in focus, are out of focus. All are
-    where none reaches PEAK times min_clarity: then the network takes nothing for a subject, but something for likelier.
+    that just passes a half is not. Patches below min_clarity, and those nowhere mostly in focus, are out of focus. So are
+    all patches of a photo in which no logit reaches PEAK times min_clarity: there the network recognises nothing.
     """
     alpha = 0.5 + 0.5 * np.tanh(0.5 * logit)
     _, patches = cv2.connectedComponents((alpha > sure).astype(np.uint8), connectivity=8)

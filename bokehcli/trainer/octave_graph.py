@@ -43,15 +43,13 @@ def with_first_joined(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def octave_of(weights: Mapping[str, Tensor], folded: OctaveNet) -> OctaveNet:
-    """An octave network, batch norm folded, with an exported one's weights. folded: one of that width, which is filled.
+    """An octave network, batch norm folded, with weights by their names in OctaveNet. folded: one of that width, to fill.
 
-    Where the file holds the last octave's, the network has alpha as its only output.
+    Where they are the last octave's, it has alpha as its only output. Raises KeyError for a weight that is not there.
     """
-    weights = with_first_joined(weights)
-    if weights["head.weight"].shape[0] == 4:
-        folded = finest(folded)
-    folded.load_state_dict(weights, strict=False)  # constants are no weights
-    return folded
+    octave = finest(folded) if weights["head.weight"].shape[0] == 4 else folded
+    octave.load_state_dict({name: weights[name] for name in octave.state_dict()})
+    return octave
 
 
 class ExportedOctave(nn.Module):
