@@ -60,7 +60,8 @@ def test_an_onnx_file_computes_what_onnxruntime_does_and_lets_gradients_through(
 def test_files_of_torch_are_used_as_they_are(tmp_path: Path) -> None:
     module, photo = network(), torch.rand(1, 3, 32, 32)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)
+        for kind in (DeprecationWarning, FutureWarning):  # up to PyTorch 2.13, and from 2.14 on
+            warnings.simplefilter("ignore", kind)
         torch.jit.trace(module, photo).save(str(tmp_path / "features.pt"))
     torch.export.save(torch.export.export(module, (photo,)), tmp_path / "features.pt2")
     for name in ("features.pt", "features.pt2"):

@@ -1,5 +1,6 @@
 """What an output folder knows, and that a run which is killed at any moment can be gone on with."""
 
+import contextlib
 import json
 import os
 import random
@@ -265,7 +266,8 @@ def test_killed_at_random_moments_and_started_again_it_ends_with_the_same_files(
             process.stdout.readline()
         time.sleep(chance.uniform(0.0, 0.05))
         cut += process.poll() is None
-        os.killpg(process.pid, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):  # it may be done already
+            os.killpg(process.pid, signal.SIGKILL)
         process.wait()
         process.stdout.close()
     assert cut >= kills / 2

@@ -28,7 +28,8 @@ def load_features(path: Path, device: torch.device) -> nn.Module:
             network: nn.Module = torch.export.load(path).module()
         else:
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore", DeprecationWarning)  # of TorchScript: files of it are about
+                for kind in (DeprecationWarning, FutureWarning):  # of TorchScript, before and from 2.14: files of it are about
+                    warnings.simplefilter("ignore", kind)
                 network = torch.jit.load(str(path)).eval()  # type: ignore[no-untyped-call]
     except Exception as error:  # what a file that is none of these raises differs from release to release
         raise ModelError(f"{path}: neither ONNX (.onnx) nor of torch.export (.pt2) nor TorchScript") from error
