@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
+from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,18 @@ from bokehcli.model import POINTED, ROLES, ModelCard
 from bokehcli.opencv import cv2
 from bokehcli.options import InferOptions
 from bokehcli.pixels import fit_multiples, focus_hint, halved, resize, to_unit
-from bokehcli.pyramid import Level, base_state, doubled, inner_box, level_sizes, octave_count, open_tiles, uneven_tiles
+from bokehcli.pyramid import (
+    Block,
+    Level,
+    base_state,
+    doubled,
+    inner_box,
+    joined,
+    level_sizes,
+    octave_count,
+    open_tiles,
+    uneven_tiles,
+)
 from bokehcli.resources import usable_cores
 from bokehcli.session import open_session
 from bokehcli.subject import WINDOW, is_held, pointed_at, window_about, without_doubtful
@@ -179,6 +191,17 @@ class Network:
         refined: Float = session.run(None, {"photo": photos, "state": states})[0]
         return refined
 
+    def batches(self, blocks: list[Block]) -> list[list[Block]]:
+        """Blocks of one shape each, TILES_AT_ONCE tiles at most, and so many that no thread waits long for another."""
+        tiles = sum(block.down * block.across for block in blocks)
+        most = min(TILES_AT_ONCE, -(-tiles // (4 * self.threads)))
+        result = []
+        for (down, across), some in groupby(blocks, key=lambda block: block[2:]):
+            alike = list(some)
+            together = max(1, most // (down * across))
+            result += [alike[i : i + together] for i in range(0, len(alike), together)]
+        return result
+
     def refine_tiles(self, picture: Image, below: Level, alpha: Image, top: int) -> tuple[Level, Image]:
         """`refine` and `alpha_of`, but only where alpha (h, w) uint16 varies: elsewhere the network changes nothing.
 
@@ -189,40 +212,38 @@ class Network:
         finer = enlarged(alpha, size, top)
         card, least = self.card, self.card.gate_from * FULL
         tiles = uneven_tiles(alpha, TILE_PX, card.gate_px, int(LEVEL * least))
-        side = TILE_PX + 2 * card.context_px
 
-        def enlarge_some(some: Sequence[tuple[int, int]]) -> None:
-            for box in (tile_box(tile, below.size) for tile in some):
+        def enlarge_some(some: Sequence[Block]) -> None:
+            for box in (block_box(block, below.size) for block in some):
                 outer = clip(grow(box, 1), below.size)
                 own, place = above(box, outer, size)
                 finer[own.slices] = self.alpha_of(doubled(below.state(outer)[:1])[:, *place.slices], top)
 
-        def refine_some(some: Sequence[tuple[int, int]]) -> None:
-            boxes = [tile_box(tile, below.size) for tile in some]
-            around = [inner_box(box, card.context_px, side, below.size) for box in boxes]
+        def refine_some(some: Sequence[Block]) -> None:
+            boxes = [block_box(block, below.size) for block in some]
+            sides = TILE_PX * some[0].down + 2 * card.context_px, TILE_PX * some[0].across + 2 * card.context_px
+            around = [inner_box(box, card.context_px, sides, below.size) for box in boxes]
             photos = np.stack([piece(picture, box) for box in around])
             states = np.stack([below.state(box) for box in around])
             refined = self.run_octave(np.ascontiguousarray(to_unit(photos).transpose(0, 3, 1, 2)), states, top)
-            for tile, box, outer, state in zip(some, boxes, around, refined, strict=True):
+            for block, box, outer, state in zip(some, boxes, around, refined, strict=True):
                 own, place = above(box, outer, size)
                 inner = state[:, *place.slices]
                 finer[own.slices] = self.alpha_of(inner, top)
                 if top == FULL:
-                    level.tiles[tile] = inner.copy()
+                    level.hold(block, inner)
 
         opened = set(open_tiles(alpha, TILE_PX, card.gate_px, int(least) - ROUNDING))
         with ThreadPoolExecutor(self.threads) as pool:
             for work, opens in ((refine_some, True), (enlarge_some, False)):
-                some = [tile for tile in tiles if (tile in opened) is opens]
-                together = max(1, min(TILES_AT_ONCE, -(-len(some) // (4 * self.threads))))  # so that no thread waits long
-                list(pool.map(work, (some[i : i + together] for i in range(0, len(some), together))))
+                list(pool.map(work, self.batches(joined([tile for tile in tiles if (tile in opened) is opens]))))
         return level, finer
 
 
-def tile_box(tile: tuple[int, int], size: tuple[int, int]) -> Box:
-    """The box of a tile, by row and column, in a level of that size."""
-    top, left = tile[0] * TILE_PX, tile[1] * TILE_PX
-    return Box(top, min(top + TILE_PX, size[0]), left, min(left + TILE_PX, size[1]))
+def block_box(block: Block, size: tuple[int, int]) -> Box:
+    """The box of a block of tiles in a level of that size."""
+    top, left = block.row * TILE_PX, block.column * TILE_PX
+    return Box(top, min(top + block.down * TILE_PX, size[0]), left, min(left + block.across * TILE_PX, size[1]))
 
 
 def above(box: Box, outer: Box, size: tuple[int, int]) -> tuple[Box, Box]:

@@ -5,9 +5,9 @@ twice as large, less a row or column where the native size is odd. Pure arrays; 
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -65,6 +65,15 @@ def _double(state: Float, result: Float) -> None:
     np.subtract(state[1:], quarter, out=result[2::2])
 
 
+class Block(NamedTuple):
+    """Tiles that are run together: row and column of the first one, and how many there are down and across."""
+
+    row: int
+    column: int
+    down: int = 1
+    across: int = 1
+
+
 @dataclass
 class Level:
     """One level's state. dense: (C, h, w), or None where only `tiles` of it are held: (C, tile_px, tile_px) by row, column."""
@@ -91,6 +100,14 @@ class Level:
             if tile is not None:
                 overlay(state, box, tile, row * self.tile_px, column * self.tile_px)
         return state
+
+    def hold(self, block: Block, state: Float) -> None:
+        """Keep the refined state (C, h, w) of a block of tiles."""
+        side = self.tile_px
+        for i in range(block.down):
+            for j in range(block.across):
+                tile = state[:, i * side : (i + 1) * side, j * side : (j + 1) * side]
+                self.tiles[block.row + i, block.column + j] = tile.copy()
 
     def enlarged(self, box: Box) -> Float:
         """(C, h, w) of a box from the level below."""
@@ -129,6 +146,23 @@ def open_tiles(alpha: Image, tile_px: int, reach_px: int, least: int) -> list[tu
     return _places(_around(spread, tile_px, 0, cv2.dilate) > least)
 
 
+def joined(tiles: Sequence[tuple[int, int]]) -> list[Block]:
+    """Tiles put together to two by two, to two side by side or below each other, or alone, in that order.
+
+    What is run around a block for context is less than what is run around each of its tiles.
+    """
+    left = dict.fromkeys(tiles)
+    blocks = []
+    for down, across in ((2, 2), (1, 2), (2, 1), (1, 1)):
+        for row, column in tiles:
+            held = [(row + i, column + j) for i in range(down) for j in range(across)]
+            if all(tile in left for tile in held):
+                blocks.append(Block(row, column, down, across))
+                for tile in held:
+                    del left[tile]
+    return blocks
+
+
 def _places(found: NDArray[np.bool_]) -> list[tuple[int, int]]:
     """Row and column of what is true, ascending."""
     return [(int(row), int(column)) for row, column in np.argwhere(found)]
@@ -150,13 +184,13 @@ def _extreme_every(alpha: Image, step: int, reach: int, extreme: Callable[..., I
     return extreme(alpha, np.ones((side, side), np.uint8), anchor=(reach, reach))[::step, ::step]
 
 
-def inner_box(tile: Box, context_px: int, side_px: int, size: tuple[int, ...]) -> Box:
-    """The box of `side_px` that holds a tile with `context_px` on every side, or the whole length where that is smaller.
+def inner_box(tile: Box, context_px: int, sides_px: tuple[int, int], size: tuple[int, ...]) -> Box:
+    """The box of `sides_px` that holds a tile with `context_px` on every side, or the whole length where that is smaller.
 
     At the picture's border it moves inwards, so that the borders coincide and the convolutions pad the same way in both.
     """
     edges = []
-    for start, length in ((tile.top, size[0]), (tile.left, size[1])):
+    for start, side_px, length in zip((tile.top, tile.left), sides_px, size, strict=True):
         first = max(0, min(start - context_px, length - side_px))
         edges += [first, min(length, first + side_px)]
     return Box(*edges)

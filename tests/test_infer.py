@@ -143,6 +143,15 @@ def test_tiles_without_their_context_would_show(
     assert np.abs(cut.predict(image).alpha.astype(int) - whole.alpha).max() > 40
 
 
+def tiles_of(network: Network, session: Recorded) -> int:
+    """How many tiles were run, in blocks of several."""
+    count = 0
+    for number, _, *sides in (feed["state"].shape for feed in session.feeds):
+        down, across = ((side - 2 * network.card.context_px) // infer.TILE_PX for side in sides)
+        count += number * down * across
+    return count
+
+
 def test_only_tiles_near_an_edge_are_run(network: Network, small_tiles: None) -> None:
     size = 160, 224
     state = np.random.default_rng(1).normal(size=(network.card.channels, *size)).astype(np.float32)
@@ -154,12 +163,13 @@ def test_only_tiles_near_an_edge_are_run(network: Network, small_tiles: None) ->
     watched, _, octave, finest = recorded(network)
     alpha = network.alpha_of(state, infer.FULL)
     level, finer = watched.refine_tiles(picture, Level(size, dense=state), alpha, 255)
-    run = sum(len(feed["state"]) for feed in finest.feeds)
+    run = tiles_of(network, finest)
     assert 20 < run < 40  # of 140
+    assert len({feed["state"].shape[2:] for feed in finest.feeds}) == 4  # by two and two, in pairs, alone
     np.testing.assert_array_equal(finer, network.alpha_of(network.refine(picture, state, 255), 255))
     assert not level.tiles  # nobody asks for the state at the photo's own size
     level, _ = watched.refine_tiles(picture, Level(size, dense=state), alpha, infer.FULL)
-    assert len(level.tiles) == run == sum(len(feed["state"]) for feed in octave.feeds)
+    assert len(level.tiles) == run == tiles_of(network, octave)
     whole = network.refine(picture, state, infer.FULL)
     # hidden channels too are what one run over everything gives, wherever tiles and the enlarged state meet
     box = Box(90, 131, 180, 233)

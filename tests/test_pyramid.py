@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from bokehcli.pyramid import Level, base_state, doubled, inner_box, level_sizes, octave_count, open_tiles, uneven_tiles
+from bokehcli.pyramid import Level, base_state, doubled, inner_box, joined, level_sizes, octave_count, open_tiles, uneven_tiles
 from bokehcli.tiling import Box, boxes_of
 
 
@@ -106,15 +106,32 @@ def test_open_tiles_are_those_that_a_varied_window_touches(
     assert open_tiles(alpha, tile_px, reach_px, least) == sorted(found)
 
 
+@given(st.sets(st.tuples(st.integers(0, 6), st.integers(0, 6))))
+def test_blocks_hold_every_tile_once_and_the_largest_first(tiles: set[tuple[int, int]]) -> None:
+    blocks = joined(sorted(tiles))
+    held = [[(row + i, column + j) for i in range(down) for j in range(across)] for row, column, down, across in blocks]
+    assert sorted(tile for block in held for tile in block) == sorted(tiles)
+    assert [len(block) for block in held] == sorted((len(block) for block in held), reverse=True)
+    alone = {block[0] for block in held if len(block) == 1}
+    assert not any((row, column + 1) in alone or (row + 1, column) in alone for row, column in alone)
+
+
+def test_blocks_are_as_large_as_may_be() -> None:
+    assert joined([(0, 0), (0, 1), (0, 2), (1, 0), (1, 1)]) == [(0, 0, 2, 2), (0, 2, 1, 1)]
+    assert joined([(0, 1), (1, 1), (1, 2), (3, 0), (4, 0)]) == [(1, 1, 1, 2), (3, 0, 2, 1), (0, 1, 1, 1)]
+    assert joined([]) == []
+
+
 @given(st.integers(1, 700), st.integers(1, 700), st.integers(0, 30), st.integers(16, 256), st.integers(0, 10), st.booleans())
 def test_a_tile_has_its_context_or_ends_where_the_picture_ends(
     height: int, width: int, context_px: int, tile_px: int, pick: int, last: bool
 ) -> None:
     tiles = list(boxes_of((height, width), tile_px))
     tile = tiles[-1 if last else pick % len(tiles)]
-    side = tile_px + 2 * context_px
-    box = inner_box(tile, context_px, side, (height, width))
-    assert (box.height, box.width) == (min(side, height), min(side, width))
+    tile = tile._replace(right=min(width, tile.left + 2 * tile_px))
+    sides = tile_px + 2 * context_px, 2 * tile_px + 2 * context_px
+    box = inner_box(tile, context_px, sides, (height, width))
+    assert (box.height, box.width) == (min(sides[0], height), min(sides[1], width))
     assert 0 <= box.top <= max(0, tile.top - context_px)
     assert min(height, tile.bottom + context_px) <= box.bottom <= height
     assert 0 <= box.left <= max(0, tile.left - context_px)
