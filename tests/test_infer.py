@@ -254,7 +254,7 @@ def test_torch_computes_the_bundled_model_as_onnxruntime_does(
     model: ModelCard, training_folder: Path, photos: Path, name: str
 ) -> None:
     from bokehcli.trainer.data import Library, find_items
-    from bokehcli.trainer.scenes import make_sample
+    from bokehcli.trainer.samples import make_sample
     from bokehcli.trainer.warm import load_exported
 
     library = Library(find_items(training_folder), 256)

@@ -41,7 +41,8 @@ from bokehcli.trainer.network import (  # noqa: E402
     upsample,
 )
 from bokehcli.trainer.pairs import Pairs  # noqa: E402
-from bokehcli.trainer.scenes import layout, make_sample, neighbouring  # noqa: E402
+from bokehcli.trainer.samples import MIXED, MIXES, UNPOINTED, make_sample  # noqa: E402
+from bokehcli.trainer.scenes import layout, neighbouring  # noqa: E402
 from bokehcli.trainer.warm import load_exported  # noqa: E402
 from bokehcli.trainer.weights import EIGHT_BITS_FROM, as_stored, eight_bits, stored_weights  # noqa: E402
 
@@ -679,7 +680,7 @@ def test_a_pointed_network_leaves_the_octaves_as_they_are(make: Maker) -> None:
         schedule.Stage(until=0.5, lowest=3, size=64, batch=2),
         schedule.Stage(until=1.0, lowest=3, size=128, batch=2, octaves=2),
     )
-    state = State(options(steps=4, stages=stages, pointed=True))
+    state = State(options(steps=4, stages=stages, mix=POINTED))
     torch.nn.init.normal_(state.network.octave.head.weight, std=0.1)  # so that the hidden channels matter
     torch.nn.init.normal_(state.network.network.head["3"].weight, std=5.0)  # so that there are edges
     before = {name: value.clone() for name, value in state.network.state_dict().items()}
@@ -693,10 +694,54 @@ def test_a_pointed_network_leaves_the_octaves_as_they_are(make: Maker) -> None:
     assert not any("running_" in name for name in changed[0])  # statistics of batch norm
 
 
+def test_without_pointing_the_global_levels_and_the_octaves_learn(make: Maker) -> None:
+    stages = (
+        schedule.Stage(until=0.5, lowest=3, size=64, batch=2),
+        schedule.Stage(until=1.0, lowest=3, size=128, batch=2, octaves=2),
+    )
+    state = State(options(steps=4, stages=stages, mix=UNPOINTED))
+    torch.nn.init.normal_(state.network.network.head["3"].weight, std=5.0)  # so that there are edges
+    before = {name: value.clone() for name, value in state.network.state_dict().items()}
+    trained(state, make, 2)
+    middle = {name: value.clone() for name, value in state.network.state_dict().items()}
+    trained(state, make)
+    after = state.network.state_dict()
+    changed = [{name for name in a if not torch.equal(a[name], b[name])} for a, b in ((before, middle), (middle, after))]
+    assert "network.stem.0.weight" in changed[0]
+    assert not any("running_" in name for name in changed[0])  # statistics of batch norm
+    assert "octave.head.weight" in changed[1]
+    assert all(name.startswith(("octave.", "network.hidden.")) for name in changed[1])
+
+
+def test_a_checkpoint_from_before_there_were_mixes_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "a.ckpt"
+    save_checkpoint(State(options()), path)
+    held = torch.load(path, weights_only=True)
+    del held["options"]["mix"]
+    for pointed, mix in ((True, POINTED), (False, MIXED)):
+        held["options"]["pointed"] = pointed
+        torch.save(held, path)
+        assert load_checkpoint(path).options.mix == mix
+
+
+@pytest.mark.parametrize("mix", MIXES)
+def test_every_mix_is_a_pure_function_of_seed_and_number(library: Library, mix: str) -> None:
+    for number in range(30):
+        first, again = (make_sample(library, 3, number, 64, mix=mix) for _ in range(2))
+        for name in ("photo", "hint", "alpha", "defocus"):
+            np.testing.assert_array_equal(getattr(first, name), getattr(again, name))
+
+
+def test_samples_without_pointing_have_subjects_and_no_hint(library: Library) -> None:
+    samples = [make_sample(library, 0, number, 64, mix=UNPOINTED) for number in range(60)]
+    assert not any(sample.hint.any() for sample in samples)
+    assert sum(bool((sample.alpha > 0.9).any()) for sample in samples) > 50
+
+
 def test_samples_for_pointing_point_at_what_is_in_focus(library: Library) -> None:
     pointed = 0
     for number in range(40):
-        sample = make_sample(library, 0, number, 96, pointed=True)
+        sample = make_sample(library, 0, number, 96, mix=POINTED)
         if not (sample.alpha > 0.9).any():
             continue
         pointed += 1
@@ -750,7 +795,7 @@ def test_a_network_for_pointing_is_trained_and_used(training_folder: Path, photo
     arguments = ("train", training_folder, "--out", tmp_path / "model", "--steps", "2", "--threads", "1")
     alone = bokeh(*arguments, "--preset", "pointed")
     assert alone.returncode == 2
-    assert "--from" in alone.stderr
+    assert "--preset pointed: needs --from" in alone.stderr
     done = bokeh(*arguments, "--preset", "pointed", "--from", base.folder)
     assert done.returncode == 0, done.stderr
     again = bokeh(*arguments, "--from", base.folder)  # the checkpoint knows what it is
@@ -759,7 +804,24 @@ def test_a_network_for_pointing_is_trained_and_used(training_folder: Path, photo
     assert ran.returncode == 0, ran.stderr
     write_pairs(tmp_path / "pairs", photos, 1)
     pairs = ("train", tmp_path / "pairs", "--out", tmp_path / "x", "--preset", "pointed", "--from", base.folder)
-    assert bokeh(*pairs).returncode == 2
+    refused = bokeh(*pairs)
+    assert refused.returncode == 2
+    assert "--preset pointed needs photos with mattes" in refused.stderr
+
+
+def test_training_goes_on_without_anybody_pointing(training_folder: Path, tmp_path: Path) -> None:
+    base = export_model(State(options()).average, tmp_path / "base", {"network": dataclasses.asdict(TINY)}, 128)
+    both = export_pointed(State(options(seed=2)).average, tmp_path / "both", {"network": dataclasses.asdict(TINY)}, base)
+    arguments = ("train", training_folder, "--out", tmp_path / "model", "--steps", "2", "--threads", "1")
+    alone = bokeh(*arguments, "--preset", "unpointed")
+    assert alone.returncode == 2
+    assert "--preset unpointed: needs --from" in alone.stderr
+    done = bokeh(*arguments, "--preset", "unpointed", "--from", both.folder)
+    assert done.returncode == 0, done.stderr
+    card = find_model(tmp_path / "model")
+    assert card.path(POINTED).read_bytes() == both.path(POINTED).read_bytes()
+    assert card.path("global").read_bytes() != both.path("global").read_bytes()
+    assert load_checkpoint(tmp_path / "model" / "last.ckpt").options.mix == UNPOINTED
 
 
 def test_pairs_train_through_the_lens_alone(tmp_path: Path, photos: Path) -> None:

@@ -29,7 +29,7 @@ from bokehcli.trainer.network import LIKENED_LEVELS, POINTED_LEVELS, NetworkOpti
 from bokehcli.trainer.pairs import Pairs
 from bokehcli.trainer.preview import preview_batch, write_preview
 from bokehcli.trainer.pynet2020 import Pynet2020Options
-from bokehcli.trainer.scenes import make_sample
+from bokehcli.trainer.samples import MIXED, make_sample
 from bokehcli.trainer.schedule import WARM_STAGES
 
 CHECKPOINT = "last.ckpt"
@@ -38,12 +38,12 @@ DECODE_LONG_SIDE = 1280
 GIB = 1 << 30
 
 
-def open_data(arguments: argparse.Namespace, pointed: bool) -> tuple[Maker, Maker]:
+def open_data(arguments: argparse.Namespace, mix: str) -> tuple[Maker, Maker]:
     """What makes samples from DATA, to train on and to look at: pairs where it holds pairs, else photos with mattes."""
     data: Path = arguments.data
     if data.is_dir() and is_pairs(data):
-        if pointed:
-            raise UsageError(f"{data}: nobody points in pairs; --preset {POINTED} needs photos with mattes")
+        if mix != MIXED:
+            raise UsageError(f"{data}: --preset {mix} needs photos with mattes, not pairs")
         say("looking at the pairs")
         pairs = Pairs(data, arguments.sample, arguments.seed or 0)
         for line in told(pairs.left_out):
@@ -58,7 +58,7 @@ def open_data(arguments: argparse.Namespace, pointed: bool) -> tuple[Maker, Make
     library = Library(items, DECODE_LONG_SIDE, int(arguments.cache * GIB))
     library.fill()
     say(f"{len(library)} photos with mattes")
-    make = functools.partial(make_sample, library, pointed=pointed)
+    make = functools.partial(make_sample, library, mix=mix)
     return make, make
 
 
@@ -103,13 +103,14 @@ def new_state(arguments: argparse.Namespace, preset: Preset, base: ModelCard | N
         return State(TrainOptions(network=network_of(arguments, preset), stages=preset.stages, **given))
     from bokehcli.trainer.warm import load_exported, network_options
 
-    network = with_blocks(network_options(base, preset.pointed), arguments.blocks)
-    if preset.pointed:
+    pointed = preset.mix == POINTED
+    network = with_blocks(network_options(base, pointed), arguments.blocks)
+    if pointed:
         network = dataclasses.replace(network, pointed_levels=POINTED_LEVELS, likened_levels=LIKENED_LEVELS)
     stages = WARM_STAGES if arguments.preset in (None, "full") else preset.stages
-    state = State(TrainOptions(network=network, stages=stages, pointed=preset.pointed, **given))
+    state = State(TrainOptions(network=network, stages=stages, mix=preset.mix, **given))
     blend = None if arguments.blend is None else (find_lens_model(arguments.blend), arguments.share)
-    loaded = load_exported(base, make, state.options.seed, network, blend, preset.pointed).state_dict()
+    loaded = load_exported(base, make, state.options.seed, network, blend, pointed).state_dict()
     state.network.load_state_dict(loaded)
     state.average.load_state_dict(loaded)
     say(f"going on from the weights of {base.folder}")
@@ -203,14 +204,14 @@ def run(arguments: argparse.Namespace) -> int:
         raise MissingDependency("exporting needs the package onnx: pip install 'bokehcli[train]'") from error
     cv2.setNumThreads(1)  # workers are forked: a thread pool would not survive that, and the cores belong to torch
     state = resumed_state(arguments, preset)
-    pointed = preset.pointed if state is None else state.options.pointed
+    mix = preset.mix if state is None else state.options.mix
     base = None if arguments.model is None else find_lens_model(arguments.model)
-    if pointed and base is None:
-        raise UsageError(f"--preset {POINTED}: needs --from, the model that the network is to be a part of")
+    if mix != MIXED and base is None:
+        raise UsageError(f"--preset {mix}: needs --from, the model that the network is to be a part of")
     features: nn.Module | None = None
     if arguments.perceptual is not None:
         features = load_features(arguments.perceptual, torch.device(device_of(arguments.device)))
-    make, make_seen = open_data(arguments, pointed)
+    make, make_seen = open_data(arguments, mix)
     state = state or new_state(arguments, preset, base, make)
     say(f"{state.options.steps} steps on {state.device}")
     arguments.out.mkdir(parents=True, exist_ok=True)
@@ -238,7 +239,7 @@ def run(arguments: argparse.Namespace) -> int:
         "data": arguments.note or "not stated",
         "command": command_of(arguments),
     }
-    asked = argparse.Namespace(**vars(arguments), pointed=pointed)
+    asked = argparse.Namespace(**vars(arguments), mix=mix)
     card, difference = state.kind.export(state.average.cpu(), about, samples, state.stage, asked, base)
     say(f"step {state.step} of {state.options.steps}; model written to {card.folder}")
     say(f"on {len(samples.photo)} samples ONNX Runtime and torch differ by at most {difference:.1e}")

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from bokehcli.errors import ModelError
+from bokehcli.model import POINTED
 from bokehcli.trainer.loop import State, TrainOptions
 from bokehcli.trainer.networks import KINDS, LENS, name_of
 from bokehcli.trainer.schedule import stage_from
@@ -41,6 +42,8 @@ def options_of(held: dict[str, Any]) -> TrainOptions:
     """The options a checkpoint was made with."""
     options = dict(held["options"])
     options["network"] = KINDS[held.get("kind", LENS)].restored(options["network"])
+    if options.pop("pointed", False):  # as it was written before there were more mixes than two
+        options["mix"] = POINTED
     options["stages"] = tuple(stage_from(stage) for stage in options["stages"])
     return TrainOptions(**options)
 

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from bokehcli.model import Card, ModelCard
 from bokehcli.trainer.batch import Batch
+from bokehcli.trainer.samples import MIXED
 from bokehcli.trainer.schedule import Stage
 
 PREVIEW_PX = 256
@@ -18,14 +19,14 @@ PREVIEW_PX = 256
 class Preset:
     """A network's options and its training: what is trained when, in how many steps, at which peak rate.
 
-    pointed: somebody points at something in every sample.
+    mix: of the samples, by its name (`bokehcli.trainer.samples`).
     """
 
     network: Any
     stages: tuple[Stage, ...]
     steps: int = 20_000
     rate: float = 1.5e-3
-    pointed: bool = False
+    mix: str = MIXED
 
 
 class Kind(ABC):
@@ -44,7 +45,7 @@ class Kind(ABC):
         """A network with random weights."""
 
     @abstractmethod
-    def prepare(self, network: nn.Module, pointed: bool) -> None:
+    def prepare(self, network: nn.Module, mix: str) -> None:
         """Set what learns, and how, before a step."""
 
     @abstractmethod

@@ -19,7 +19,8 @@ from bokehcli.trainer.kind import PREVIEW_PX, Kind, Preset
 from bokehcli.trainer.lens import render
 from bokehcli.trainer.loss import level_loss, pair_loss
 from bokehcli.trainer.network import MULTIPLE, STATE, STEM, LensNet, NetworkOptions, stretched
-from bokehcli.trainer.schedule import OCTAVES, POINTED_STAGES, STAGES, TINY_STAGES, Stage
+from bokehcli.trainer.samples import MIXED, UNPOINTED
+from bokehcli.trainer.schedule import OCTAVES, POINTED_STAGES, STAGES, TINY_STAGES, UNPOINTED_STAGES, Stage
 
 FULL_PX = 512  # long side of the picture that the global levels see
 
@@ -30,7 +31,8 @@ class LensKind(Kind):
     presets = {  # noqa: RUF012 (never changed)
         "full": Preset(network=NetworkOptions(), stages=STAGES),
         "octaves": Preset(network=NetworkOptions(), stages=(OCTAVES,)),
-        POINTED: Preset(network=NetworkOptions(), stages=POINTED_STAGES, pointed=True),
+        UNPOINTED: Preset(network=NetworkOptions(), stages=UNPOINTED_STAGES, mix=UNPOINTED),
+        POINTED: Preset(network=NetworkOptions(), stages=POINTED_STAGES, mix=POINTED),
         "tiny": Preset(
             network=NetworkOptions(widths=(8, 12, 16, 24, 32), blocks=(1, 1, 1, 1, 1), octave=8), stages=TINY_STAGES
         ),
@@ -49,13 +51,13 @@ class LensKind(Kind):
         return LensNet(options)
 
     @override
-    def prepare(self, network: nn.Module, pointed: bool) -> None:
+    def prepare(self, network: nn.Module, mix: str) -> None:
         """See `Kind.prepare`. The octaves are shared with another network where somebody points, and stay as they are."""
         assert isinstance(network, LensNet)
-        network.octave.requires_grad_(not pointed)
-        network.octave.train(not pointed)
-        if pointed:
-            hold_statistics(network)
+        network.octave.requires_grad_(mix != POINTED)
+        network.octave.train(mix != POINTED)
+        if mix != MIXED:
+            hold_statistics(network.network)
 
     @override
     def losses(self, network: nn.Module, batch: Batch, stage: Stage, features: nn.Module | None = None) -> list[Tensor]:
@@ -83,7 +85,7 @@ class LensKind(Kind):
         from bokehcli.trainer.export import LONG_SIDE, export_model, export_pointed, parity
 
         assert isinstance(network, LensNet)
-        if asked.pointed and base is not None:
+        if asked.mix == POINTED and base is not None:
             card, role = export_pointed(network, asked.out, about, base), POINTED
         else:
             card, role = export_model(network, asked.out, about, asked.long_side or LONG_SIDE, base), "global"
@@ -137,8 +139,8 @@ def losses_of(network: LensNet, batch: Batch, stage: Stage) -> list[Tensor]:
         return [level_loss(x, batch.photo, batch.alpha, batch.defocus, batch.weight, pointed) for x in states]
 
 
-def hold_statistics(network: LensNet) -> None:
+def hold_statistics(network: nn.Module) -> None:
     """Keep batch norm to the statistics that it has: for going on from a trained network, in batches that are small."""
     for module in network.modules():
-        if isinstance(module, torch.nn.BatchNorm2d):
+        if isinstance(module, nn.BatchNorm2d):
             module.eval()

@@ -15,6 +15,7 @@ from bokehcli.trainer.batch import Batch, collate
 from bokehcli.trainer.data import Maker, Sample
 from bokehcli.trainer.network import NetworkOptions
 from bokehcli.trainer.networks import kind_of
+from bokehcli.trainer.samples import MIXED
 from bokehcli.trainer.schedule import STAGES, Stage, learning_rate, stage_at
 
 AVERAGE_DECAY = 0.999
@@ -26,8 +27,8 @@ WORKER_NICE = 15  # added to the niceness of the processes that make samples
 class TrainOptions:
     """steps: of the whole schedule. rate: peak learning rate. workers: processes that make samples.
 
-    network: options of a kind of network (`bokehcli.trainer.networks`). pointed: the global network is one that is always
-    pointed at something, and shares the octaves of another one: these stay as they are. device: where the arithmetic runs.
+    network: options of a kind of network (`bokehcli.trainer.networks`). mix: of the samples (`bokehcli.trainer.samples`).
+    device: where the arithmetic runs.
     """
 
     steps: int = 20_000
@@ -37,7 +38,7 @@ class TrainOptions:
     threads: int = 0
     network: Any = field(default_factory=NetworkOptions)
     stages: tuple[Stage, ...] = STAGES
-    pointed: bool = False
+    mix: str = MIXED
     device: str = "cpu"
 
 
@@ -64,7 +65,7 @@ class State:
         self.network.to(self.device)
         self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average: Any = copy.deepcopy(self.network).requires_grad_(False).eval()
-        self.kind.prepare(self.network, options.pointed)
+        self.kind.prepare(self.network, options.mix)
         # batch norm's scales and all biases are not decayed
         decayed = [p for p in self.network.parameters() if p.ndim > 1]
         others = [p for p in self.network.parameters() if p.ndim <= 1]
@@ -151,7 +152,7 @@ def train(state: State, make: Maker, features: nn.Module | None = None) -> Itera
         for group in state.optimiser.param_groups:
             group["lr"] = rate
         network.train()
-        kind.prepare(network, options.pointed)
+        kind.prepare(network, options.mix)
         with torch.autocast(state.device.type, torch.bfloat16):
             loss = torch.stack(kind.losses(network, samples.to(state.device), stage, features)).mean()
         state.optimiser.zero_grad(set_to_none=True)

@@ -1,8 +1,4 @@
-"""Training samples: a photo and the two maps it should give, made from photos and mattes.
-
-A sample is a pure function of (library, seed, number, size, fine), so that a run that is resumed sees what an
-undisturbed one would have seen, whatever the number of worker processes.
-"""
+"""Photos, and composites of one or two cut-outs, with the two maps that they should give."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -18,14 +14,9 @@ from bokehcli.trainer.data import EMPTY, Library, Sample
 Image = NDArray[Any]
 Float = NDArray[np.float32]
 
-TWO_OBJECTS, ONE_OBJECT = 0.50, 0.04  # shares of composites; the rest are photos as they are
-POINTED_TWO_OBJECTS = 0.75  # likewise for a network that is always pointed at something
 NEIGHBOURING = (0.4, 1.0)  # distance of the boxes' centres of two objects; 1 where the boxes just touch
 TURN_DEG = 12.0  # standard deviation
 STRETCH = 0.22  # standard deviation of the logarithm of width by height
-NO_SUBJECT = 0.03  # share of photos without a clear subject, beside those that come by chance
-HINTED = 0.25  # of the photos with one subject
-FINE_FROM_PX = 512  # samples for the octaves above this size are made from the photos with the finest edges alone
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -35,7 +26,8 @@ class Pairing:
     focus_far: the far one is the subject, and is pointed at. near_hinted: of the rest, somebody points at the near one.
     touching: the near one lies beside the far one or over a part of it; else each is anywhere. own: the far one is the
     photo's own subject in its place. turned: a cut-out is tilted, unless it is cut by the lower border. varied: a cut-out is
-    stretched and changes its hues, so that a network which has seen it often does not know it by its looks.
+    stretched and changes its hues, so that a network which has seen it often does not know it by its looks. blurred: what
+    cut-outs alone stand before is out of focus already, for it may have a subject of its own.
     """
 
     focus_far: float = 0.45
@@ -44,11 +36,10 @@ class Pairing:
     own: float = 0.0
     turned: float = 0.0
     varied: float = 0.0
+    blurred: float = 0.5
 
 
 COMPARED = Pairing()
-MIXED = Pairing(near_hinted=0.8, touching=0.5)
-ALWAYS_POINTED = Pairing(focus_far=0.55, near_hinted=1.0, touching=0.6, own=0.25, turned=0.4, varied=0.4)
 
 
 def warp(image: Image, matrix: Float, size: int, border: int) -> Image:
@@ -172,6 +163,29 @@ def neighbouring(rng: np.random.Generator, alpha: Float, half_w: float, half_h: 
     return float(np.clip(x, 0.0, size)), float(np.clip(y, 0.0, size))
 
 
+def box_of(matte: Image) -> tuple[int, int, int, int] | None:
+    """Top, bottom, left and right of the subject in a matte (H, W) uint8; None if it is too small or most of the photo."""
+    rows, columns = np.flatnonzero((matte > 127).any(1)), np.flatnonzero((matte > 127).any(0))
+    if rows.size < 8 or columns.size < 8 or np.count_nonzero(matte > 127) > 0.6 * matte.size:
+        return None
+    return int(rows[0]), int(rows[-1]) + 1, int(columns[0]), int(columns[-1]) + 1
+
+
+def placed(
+    pair: tuple[Image, Image], box: tuple[int, int, int, int], linear: Float, centre: tuple[float, float], size: int
+) -> tuple[Image, Float]:
+    """A photo and its matte, turned and scaled by `linear` (2, 2) so that the box's centre comes to `centre` (x, y).
+
+    Returns (S, S, 3) uint8 and alpha (S, S).
+    """
+    photo, matte = pair
+    top, bottom, left, right = box
+    shift = np.array(centre) - linear @ np.array([(left + right) / 2, (top + bottom) / 2])
+    matrix = np.hstack([linear, shift[:, None]]).astype(np.float32)
+    alpha = warp(matte, matrix, size, cv2.BORDER_CONSTANT).astype(np.float32) / 255.0
+    return warp(photo, matrix, size, cv2.BORDER_REPLICATE), alpha
+
+
 def cut_out(
     rng: np.random.Generator,
     library: Library,
@@ -187,10 +201,10 @@ def cut_out(
     """
     for _ in range(8):
         photo, matte = library[pool[int(rng.integers(len(pool)))]]
-        rows, columns = np.flatnonzero((matte > 127).any(1)), np.flatnonzero((matte > 127).any(0))
-        if rows.size < 8 or columns.size < 8 or np.count_nonzero(matte > 127) > 0.6 * matte.size:
+        box = box_of(matte)
+        if box is None:
             continue
-        top, bottom, left, right = rows[0], rows[-1] + 1, columns[0], columns[-1] + 1
+        top, bottom, left, right = box
         factor = size * rng.uniform(*scale) / max(bottom - top, right - left)
         varied = bool(pairing.varied) and rng.random() < pairing.varied
         stretch = np.exp(rng.normal(0.0, STRETCH) / 2) if varied else 1.0
@@ -204,11 +218,8 @@ def cut_out(
         linear = np.diag([flip * factor * stretch, factor / stretch])
         if pairing.turned and not cut_below and rng.random() < pairing.turned:
             linear = rotation(rng.normal(0.0, TURN_DEG)) @ linear
-        centre = np.array([(left + right) / 2, (top + bottom) / 2])
-        shift = np.array([centre_x, centre_y]) - linear @ centre
-        matrix = np.hstack([linear, shift[:, None]]).astype(np.float32)
-        alpha = warp(matte, matrix, size, cv2.BORDER_CONSTANT).astype(np.float32) / 255.0
-        pixels = recolour(rng, warp(photo, matrix, size, cv2.BORDER_REPLICATE))
+        pixels, alpha = placed((photo, matte), box, linear, (centre_x, centre_y), size)
+        pixels = recolour(rng, pixels)
         return rehue(rng, pixels) if varied else pixels, alpha
     return np.zeros((size, size, 3), np.uint8), np.zeros((size, size), np.float32)
 
@@ -227,14 +238,14 @@ def composite(
     matrix = view(rng, photo.shape, size, (0.5, 1.0))
     photo = recolour(rng, warp(photo, matrix, size, cv2.BORDER_REFLECT_101))
     own = objects == 2 and pairing.own and rng.random() < pairing.own
-    if not own and rng.random() < 0.5:
+    if not own and rng.random() < pairing.blurred:
         photo = cv2.GaussianBlur(photo, (0, 0), size / 256 * rng.uniform(0.5, 4.0))
     slanted = rng.random() < 0.3
     defocus = layout(np.zeros((size, size), np.float32), rng, slanted)
     if objects == 1:
         pixels, alpha = cut_out(rng, library, pool, size, (0.35, 1.0))
         photo = paste(photo, pixels, alpha)
-        point = subject_point(rng, alpha) if rng.random() < 0.5 else None
+        point = subject_point(rng, alpha) if rng.random() < pairing.near_hinted else None
         return Sample(photo, focus_hint((size, size), point), alpha, defocus if slanted else layout(alpha, rng), 1.0)
     if own:
         far_alpha = warp(matte, matrix, size, cv2.BORDER_REFLECT_101).astype(np.float32) / 255.0
@@ -255,7 +266,7 @@ def composite(
 
 
 def plain(
-    rng: np.random.Generator, library: Library, index: int, size: int, zoom: tuple[float, float], hinted: float = HINTED
+    rng: np.random.Generator, library: Library, index: int, size: int, zoom: tuple[float, float], hinted: float
 ) -> Sample:
     """A photo as it is, with its matte. hinted: how often somebody points at the subject."""
     photo, matte = library[index]
@@ -265,24 +276,3 @@ def plain(
     point = subject_point(rng, alpha) if rng.random() < hinted else None
     weight = float((alpha > 0.5).mean() > EMPTY)
     return Sample(photo, focus_hint((size, size), point), alpha, layout(alpha, rng), weight)
-
-
-def make_sample(library: Library, seed: int, number: int, size: int, fine: bool = False, pointed: bool = False) -> Sample:
-    """Sample `number` of a run with `seed`, at (size, size).
-
-    fine: for the octaves; large ones from the sharpest photos. pointed: for a network that is always pointed at something.
-    """
-    rng = np.random.default_rng((seed, number))
-    pool: Sequence[int] = library.fine if fine and size > FINE_FROM_PX and library.fine else range(len(library))
-    chance = rng.random()
-    two_objects = POINTED_TWO_OBJECTS if pointed else TWO_OBJECTS
-    if chance < two_objects:
-        sample = composite(rng, library, pool, size, 2, ALWAYS_POINTED if pointed else MIXED)
-    elif chance < two_objects + ONE_OBJECT and not pointed:
-        sample = composite(rng, library, pool, size, 1)
-    else:
-        zoom = (0.6, 1.0) if rng.random() < (0.3 if fine else 0.6) else (0.97, 1.0)
-        if not fine and not pointed and library.empty and chance > 1.0 - NO_SUBJECT:
-            pool = library.empty
-        sample = plain(rng, library, pool[int(rng.integers(len(pool)))], size, zoom, 1.0 if pointed else HINTED)
-    return dataclasses.replace(sample, photo=degrade(rng, sample.photo))

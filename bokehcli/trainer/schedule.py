@@ -58,6 +58,12 @@ POINTED_STAGES = (
     Stage(until=0.96, lowest=3, size=512, batch=6),
     OCTAVES,
 )
+# Going on from a trained model, for photos in which nobody points. The octaves follow it to its new hidden channels.
+UNPOINTED_STAGES = (
+    Stage(until=0.25, lowest=3, size=384, batch=8),
+    Stage(until=0.88, lowest=3, size=512, batch=6),
+    OCTAVES,
+)
 # For trying things out: everything happens, at sizes that take seconds.
 TINY_STAGES = (
     Stage(until=0.10, lowest=7, size=64, batch=8),

@@ -13,7 +13,7 @@ from bokehcli.comparison import mask_and_gaussian
 from bokehcli.infer import Network
 from bokehcli.options import LensOptions, RunOptions
 from bokehcli.pixels import fit_long_side, resize
-from bokehcli.trainer import scenes
+from bokehcli.trainer import groups, scenes
 from bokehcli.trainer.data import Library, Sample
 from tests.bench import measures
 from tests.bench.baselines import ellipse, guided_alpha
@@ -35,6 +35,7 @@ GAUSSIAN = "mask + Gaussian"
 WITHOUT, WITH = "without a subject", "validation photos"
 FAR, NEAR = "far one pointed at", "near one pointed at"
 OWN = "a photo's own subject"
+GROUPS = "side by side"
 OF_A_PHOTO = "subject", "edge", "edge found", "kept", "halo", "target"
 
 
@@ -180,6 +181,18 @@ def hint(network: Network, composite: Pointed) -> Rows:
     rows = "all", FAR if composite.far else NEAR
     without = alpha_of(network.predict(composite.sample.photo))
     return dict.fromkeys(rows, with_point(network, composite.sample.photo, composite.sample.alpha, composite.point, without))
+
+
+def group(network: Network, library: Library, number: int) -> Rows:
+    """How much of group `number` is found, and of how many of its members at least half; nothing where fewer than two show."""
+    made = groups.group_of(np.random.default_rng((SEED, number)), library, range(len(library)), SIZE_PX)
+    members = [member > 0.5 for member in made.members]
+    members = [member for member in members if member.mean() >= VISIBLE]
+    if len(members) < 2:
+        return {}
+    alpha = alpha_of(network.predict(made.picture))
+    found = [measures.average(alpha[member] > 0.5) >= 0.5 for member in members]
+    return {GROUPS: {"IoU": measures.iou(alpha, made.alpha), "members found": measures.average(np.array(found))}}
 
 
 def own_hint(network: Network, case: Case, number: int) -> Rows:

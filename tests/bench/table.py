@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from tests.bench.sections import GAUSSIAN, OWN, WITH, WITHOUT, Rows
+from tests.bench.sections import GAUSSIAN, GROUPS, OWN, WITH, WITHOUT, Rows
 
 Table = dict[str, Rows]  # section -> row -> column -> value
 Figure = Callable[[list[float]], float]
@@ -27,6 +27,7 @@ TITLES = {
     "target": "against the photo rendered with its matte and the trainer's layout of defocus, {photos} photos",
     "tiles": "tiles, {tiled} photos brought to 3 MP: largest difference to an untiled run",
     "no subject": "no clear subject: {without} training photos of that kind, the only ones there are; share left as it is",
+    "group": "groups: {groups} composites of two to five cut-outs side by side",
     "hint": "focus hint, {composites} composites of two ({far} point at the far one) and {own} photos: IoU with what is meant",
 }
 DIGITS = 4
@@ -87,6 +88,10 @@ MUSTS: dict[str, tuple[str, Callable[[Rows], bool]]] = {
     "no subject": (
         "at least 0.8 of them left alone, at most 0.02 of those with a subject",
         lambda rows: rows[WITHOUT]["left alone"] >= 0.8 and rows[WITH]["left alone"] <= 0.02,
+    ),
+    "group": (
+        "IoU at least 0.75, at least half of 0.9 of the members",
+        lambda rows: rows[GROUPS]["IoU"] >= 0.75 and rows[GROUPS]["members found"] >= 0.9,
     ),
     "hint": (
         "0.75 with the point, on composites and on photos",
