@@ -212,6 +212,21 @@ def test_the_mean_with_a_network_without_likenings_takes_those_as_adding_nothing
             torch.testing.assert_close(level_3(mean, overview), level_3(load_exported(alone, make).eval(), overview))
 
 
+def test_the_mean_with_a_network_that_tells_no_differences_takes_those_as_adding_nothing(
+    make: Maker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    card = export_model(State(options()).average, tmp_path, {"network": dataclasses.asdict(TINY)}, 128)
+    with_them = warm.exported_weights(card)
+    differ = "network.pointing.6.differ.weight"
+    with_them[differ] = torch.ones(24, 16, 1, 1)
+    without = {name: weight for name, weight in with_them.items() if not name.endswith("differ.weight")}
+    for held, part in (([with_them, without], 0.75), ([without, with_them], 0.25)):
+        monkeypatch.setattr(warm, "exported_weights", lambda *_, held=held: held.pop(0))
+        mean = warm.blended_weights(card, card, 0.25)
+        torch.testing.assert_close(mean[differ], torch.full_like(mean[differ], part))
+        torch.testing.assert_close(mean["network.stem.0.weight"], with_them["network.stem.0.weight"])
+
+
 @pytest.mark.parametrize("found", [0.0, 1.0])
 def test_likening_stays_finite_where_nothing_or_everything_is_found(found: float) -> None:
     likening = Likening(4)

@@ -16,7 +16,8 @@ from bokehcli.trainer.network import LensNet, Likening, MultiKernelBlock, Networ
 from bokehcli.trainer.octave_graph import with_first_joined
 from bokehcli.trainer.weights import stored_weights
 
-LIKENING_WEIGHT = re.compile(r"\.likening\.|^likening\.")
+MAY_BE_MISSING = re.compile(r"(^|\.)likening\.|\.differ\.weight$")
+ADDING = ".mark.weight", ".differ.weight"  # by these such a part adds to the features, and by zeros nothing
 CALIBRATION_BATCHES, CALIBRATION_BATCH, CALIBRATION_PX = 8, 16, 256
 
 
@@ -44,18 +45,19 @@ def blended_weights(card: ModelCard, other: ModelCard, share: float, pointed: bo
     """The mean of two models' weights; `share` is that of the other one, which was trained on from the first.
 
     The mean of a network's weights before and after it learned something more is often better than both (Wortsman et al.,
-    "Robust fine-tuning of zero-shot models", CVPR 2022, arXiv 2109.01903). A likening that one of them has not is taken as
-    one that adds nothing there. Raises ModelError if the two are not alike otherwise.
+    "Robust fine-tuning of zero-shot models", CVPR 2022, arXiv 2109.01903). A likening, or what tells two things apart in a
+    pointing, that one of them has not is taken as one that adds nothing there. Raises ModelError if the two are not alike
+    otherwise.
     """
     first, second = exported_weights(card, pointed), exported_weights(other, pointed)
     alone = first.keys() ^ second.keys()
     alike = all(first[name].shape == second[name].shape for name in first.keys() & second.keys())
-    if not alike or any(not LIKENING_WEIGHT.search(name) for name in alone):
+    if not alike or any(not MAY_BE_MISSING.search(name) for name in alone):
         raise ModelError(f"{other.folder}: not the same network as {card.folder}, so there is no mean of the two")
     mean = {name: torch.lerp(weight, second[name], share) for name, weight in first.items() if name not in alone}
     for name in alone:
         weight, part = (second[name], share) if name in second else (first[name], 1.0 - share)
-        mean[name] = weight * part if name.endswith(".mark.weight") else weight
+        mean[name] = weight * part if name.endswith(ADDING) else weight
     return mean
 
 
