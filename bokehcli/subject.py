@@ -11,9 +11,9 @@ Float = NDArray[np.float32]
 
 REACH = 0.3  # of the focus hint's height: 6 % of the long side
 NOTHING = -8.0  # logit of alpha where nothing is in focus
-# Logit of alpha that a subject reaches somewhere, where min_clarity is 1. Of 29 photos without a clear subject in which a patch
-# was found 13 reach 0.8 of it, of 552 others 537; what was found in the other 15 is mostly wrong (models/README.md).
-PEAK = 8.75
+# Logit of alpha that a subject reaches somewhere, where min_clarity is 1. Of 13 photos without a clear subject in which a patch
+# is clear enough 11 reach 0.8 of it, of 377 others 376, and what was found in the last one is wrong (models/README.md).
+PEAK = 5.6
 CERTAIN = 5.0  # highest logit of alpha from which a patch away from the point is a part of what is meant
 # Where somebody points, a window about the point of this share of the photo's sides is looked at as well, if no more than
 # BEYOND of what was found lies outside. Of three windows and six such shares these are best on 400 composites made of
