@@ -800,12 +800,16 @@ def test_train_then_run_works_as_a_chain(training_folder: Path, photos: Path, tm
     assert "from the weights" in warm.stderr
 
 
+@pytest.mark.parametrize("preset", [POINTED, UNPOINTED])
+def test_what_goes_on_from_a_model_needs_one(training_folder: Path, tmp_path: Path, preset: str) -> None:
+    alone = bokeh("train", training_folder, "--out", tmp_path / "model", "--preset", preset)
+    assert alone.returncode == 2
+    assert f"--preset {preset}: needs --from" in alone.stderr
+
+
 def test_a_network_for_pointing_is_trained_and_used(training_folder: Path, photos: Path, tmp_path: Path) -> None:
     base = export_model(State(options()).average, tmp_path / "base", {"network": dataclasses.asdict(TINY)}, 128)
     arguments = ("train", training_folder, "--out", tmp_path / "model", "--steps", "2", "--threads", "1")
-    alone = bokeh(*arguments, "--preset", "pointed")
-    assert alone.returncode == 2
-    assert "--preset pointed: needs --from" in alone.stderr
     done = bokeh(*arguments, "--preset", "pointed", "--from", base.folder)
     assert done.returncode == 0, done.stderr
     again = bokeh(*arguments, "--from", base.folder)  # the checkpoint knows what it is
@@ -823,9 +827,6 @@ def test_training_goes_on_without_anybody_pointing(training_folder: Path, tmp_pa
     base = export_model(State(options()).average, tmp_path / "base", {"network": dataclasses.asdict(TINY)}, 128)
     both = export_pointed(State(options(seed=2)).average, tmp_path / "both", {"network": dataclasses.asdict(TINY)}, base)
     arguments = ("train", training_folder, "--out", tmp_path / "model", "--steps", "2", "--threads", "1")
-    alone = bokeh(*arguments, "--preset", "unpointed")
-    assert alone.returncode == 2
-    assert "--preset unpointed: needs --from" in alone.stderr
     done = bokeh(*arguments, "--preset", "unpointed", "--from", both.folder)
     assert done.returncode == 0, done.stderr
     card = find_model(tmp_path / "model")
