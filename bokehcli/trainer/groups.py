@@ -10,7 +10,7 @@ import numpy as np
 from bokehcli.opencv import cv2
 from bokehcli.pixels import focus_hint
 from bokehcli.trainer.data import Library, Sample
-from bokehcli.trainer.scenes import Float, Image, box_of, layout, paste, placed, recolour, view, warp
+from bokehcli.trainer.scenes import Float, Image, blurred, box_of, layout, paste, placed, recolour, view, warp
 
 MEMBERS = (2, 5)  # at least, at most
 ON_OWN = 0.5  # share of groups that stand beside the photo's own subject; the others are put before the photo
@@ -21,7 +21,6 @@ TALL = (0.65, 1.1)  # a member's height, relative to the group's
 OVERLAP = (-0.1, 0.35)  # of a member with the one beside it, of its width; negative with a gap between
 WIDEST = 0.6  # a member's width, of the picture's
 UNEVEN = 0.03  # standard deviation of the members' feet, of the group's height
-BLURRED = (0.5, 4.0)  # standard deviation in 256ths of the sides: a photo before which cut-outs stand may have a subject
 UNSURE = 0.2  # of a member's matte, half in focus: what has more is no clear thing
 TRIES = 20
 
@@ -52,12 +51,11 @@ class Group:
         box = box_of(pair[1])
         if box is None or is_unsure(pair[1]):
             return False
-        top, bottom, left, right = box
         feet = self.feet + rng.normal(0.0, UNEVEN) * self.height
-        if bottom > 0.97 * len(pair[1]) and feet < size:  # what a border cuts, a border has to cut
+        if box.bottom > 0.97 * len(pair[1]) and feet < size:  # what a border cuts, a border has to cut
             return False
-        factor = self.height * rng.uniform(*TALL) / (bottom - top)
-        half_w, half_h = factor * (right - left) / 2, factor * (bottom - top) / 2
+        factor = self.height * rng.uniform(*TALL) / box.height
+        half_w, half_h = factor * box.width / 2, factor * box.height / 2
         if 2 * half_w > WIDEST * size:
             return False
         inwards = 2 * half_w * rng.uniform(*OVERLAP)
@@ -82,11 +80,10 @@ def standing(rng: np.random.Generator, picture: Image, alpha: Float) -> Group | 
     """The group of one that a photo's own subject is; None if there is none, or no room beside it."""
     size = len(alpha)
     box = box_of(np.rint(255 * alpha).astype(np.uint8))
-    if box is None or box[1] - box[0] < HEIGHT[0] * size or box[3] - box[2] > WIDEST * size:
+    if box is None or box.height < HEIGHT[0] * size or box.width > WIDEST * size:
         return None
-    top, bottom, left, right = box
-    cut = rng.uniform(0.0, BELOW) * (bottom - top) if bottom > 0.97 * size else 0.0
-    return Group(picture, alpha, bottom + cut, bottom + cut - top, (left, right))
+    cut = rng.uniform(0.0, BELOW) * box.height if box.bottom > 0.97 * size else 0.0
+    return Group(picture, alpha, box.bottom + cut, box.height + cut, (box.left, box.right))
 
 
 def nobody(rng: np.random.Generator, picture: Image) -> Group:
@@ -108,7 +105,7 @@ def group_of(rng: np.random.Generator, library: Library, pool: Sequence[int], si
     if own is None:
         photo = library[pool[int(rng.integers(len(pool)))]][0]
         photo = warp(photo, view(rng, photo.shape, size, (0.5, 1.0)), size, cv2.BORDER_REFLECT_101)
-        photo = cv2.GaussianBlur(photo, (0, 0), size / 256 * rng.uniform(*BLURRED))
+        photo = blurred(rng, photo)  # it may have a subject of its own
     group = own or nobody(rng, photo)
     missing = int(rng.integers(MEMBERS[0], MEMBERS[1] + 1)) - (own is not None)
     for _ in range(TRIES):

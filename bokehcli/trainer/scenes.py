@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from bokehcli.opencv import cv2
 from bokehcli.pixels import focus_hint
+from bokehcli.tiling import Box
 from bokehcli.trainer.data import EMPTY, Library, Sample
 
 Image = NDArray[Any]
@@ -115,6 +116,12 @@ def degrade(rng: np.random.Generator, image: Image) -> Image:
     return image
 
 
+def blurred(rng: np.random.Generator, photo: Image) -> Image:
+    """A square photo (S, S, 3) uint8 out of focus, by a little or by much."""
+    result: Image = cv2.GaussianBlur(photo, (0, 0), len(photo) / 256 * rng.uniform(0.5, 4.0))
+    return result
+
+
 def layout(alpha: Float, rng: np.random.Generator, slanted: bool = False) -> Float:
     """Defocus of what is behind or around one subject, (S, S).
 
@@ -163,24 +170,23 @@ def neighbouring(rng: np.random.Generator, alpha: Float, half_w: float, half_h: 
     return float(np.clip(x, 0.0, size)), float(np.clip(y, 0.0, size))
 
 
-def box_of(matte: Image) -> tuple[int, int, int, int] | None:
-    """Top, bottom, left and right of the subject in a matte (H, W) uint8; None if it is too small or most of the photo."""
+def box_of(matte: Image) -> Box | None:
+    """The box of the subject in a matte (H, W) uint8; None if it is too small or most of the photo."""
     rows, columns = np.flatnonzero((matte > 127).any(1)), np.flatnonzero((matte > 127).any(0))
     if rows.size < 8 or columns.size < 8 or np.count_nonzero(matte > 127) > 0.6 * matte.size:
         return None
-    return int(rows[0]), int(rows[-1]) + 1, int(columns[0]), int(columns[-1]) + 1
+    return Box(int(rows[0]), int(rows[-1]) + 1, int(columns[0]), int(columns[-1]) + 1)
 
 
 def placed(
-    pair: tuple[Image, Image], box: tuple[int, int, int, int], linear: Float, centre: tuple[float, float], size: int
+    pair: tuple[Image, Image], box: Box, linear: Float, centre: tuple[float, float], size: int
 ) -> tuple[Image, Float]:
     """A photo and its matte, turned and scaled by `linear` (2, 2) so that the box's centre comes to `centre` (x, y).
 
     Returns (S, S, 3) uint8 and alpha (S, S).
     """
     photo, matte = pair
-    top, bottom, left, right = box
-    shift = np.array(centre) - linear @ np.array([(left + right) / 2, (top + bottom) / 2])
+    shift = np.array(centre) - linear @ np.array([(box.left + box.right) / 2, (box.top + box.bottom) / 2])
     matrix = np.hstack([linear, shift[:, None]]).astype(np.float32)
     alpha = warp(matte, matrix, size, cv2.BORDER_CONSTANT).astype(np.float32) / 255.0
     return warp(photo, matrix, size, cv2.BORDER_REPLICATE), alpha
@@ -204,12 +210,11 @@ def cut_out(
         box = box_of(matte)
         if box is None:
             continue
-        top, bottom, left, right = box
-        factor = size * rng.uniform(*scale) / max(bottom - top, right - left)
+        factor = size * rng.uniform(*scale) / max(box.height, box.width)
         varied = bool(pairing.varied) and rng.random() < pairing.varied
         stretch = np.exp(rng.normal(0.0, STRETCH) / 2) if varied else 1.0
-        half_w, half_h = factor * stretch * (right - left) / 2, factor / stretch * (bottom - top) / 2
-        cut_below = bottom > 0.97 * matte.shape[0]
+        half_w, half_h = factor * stretch * box.width / 2, factor / stretch * box.height / 2
+        cut_below = box.bottom > 0.97 * matte.shape[0]
         centre_x = rng.uniform(min(half_w, size / 2), max(size - half_w, size / 2))
         centre_y = size - half_h + 1 if cut_below else rng.uniform(min(half_h, size / 2), max(size - half_h, size / 2))
         if beside is not None:
@@ -239,7 +244,7 @@ def composite(
     photo = recolour(rng, warp(photo, matrix, size, cv2.BORDER_REFLECT_101))
     own = objects == 2 and pairing.own and rng.random() < pairing.own
     if not own and rng.random() < pairing.blurred:
-        photo = cv2.GaussianBlur(photo, (0, 0), size / 256 * rng.uniform(0.5, 4.0))
+        photo = blurred(rng, photo)
     slanted = rng.random() < 0.3
     defocus = layout(np.zeros((size, size), np.float32), rng, slanted)
     if objects == 1:
