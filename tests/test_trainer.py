@@ -23,11 +23,12 @@ from bokehcli.infer import open_network  # noqa: E402
 from bokehcli.model import POINTED, ROLES, ModelCard, find_model  # noqa: E402
 from bokehcli.pixels import focus_hint  # noqa: E402
 from bokehcli.trainer import schedule, warm  # noqa: E402
-from bokehcli.trainer.batch import collate, overview_of  # noqa: E402
+from bokehcli.trainer.batch import collate, overview_of, stacked  # noqa: E402
 from bokehcli.trainer.checkpoint import load_checkpoint, save_checkpoint  # noqa: E402
 from bokehcli.trainer.data import FINE_PART, Item, Library, Maker, find_items  # noqa: E402
 from bokehcli.trainer.export import export_model, export_pointed  # noqa: E402
 from bokehcli.trainer.fine import crop_corners, halved, octave_losses, octave_states  # noqa: E402
+from bokehcli.trainer.lens_kind import MEASURED  # noqa: E402
 from bokehcli.trainer.loop import State, TrainOptions, train  # noqa: E402
 from bokehcli.trainer.loss import fitted, level_loss, pair_loss, robust  # noqa: E402
 from bokehcli.trainer.network import (  # noqa: E402
@@ -721,6 +722,27 @@ def test_without_pointing_the_global_levels_and_the_octaves_learn(make: Maker) -
     assert not any("running_" in name for name in first)
     assert "octave.head.weight" in then
     assert all(name.startswith(("octave.", "network.hidden.")) for name in then)
+
+
+def test_in_small_batches_statistics_are_held_and_in_large_ones_measured(make: Maker) -> None:
+    alone = (schedule.Stage(until=1.0, lowest=3, size=64, batch=1),)
+    for times, measured in ((1, False), (MEASURED, True)):
+        state = State(options(mix=UNPOINTED, stages=alone, times=times, steps=1))
+        before = state.network.network.stem[1].running_mean.clone()
+        record = next(train(state, make))
+        assert record.pictures == times
+        assert bool((state.network.network.stem[1].running_mean != before).any()) is measured
+
+
+def test_samples_travel_as_bytes_and_arrive_as_they_were(library: Library) -> None:
+    samples = [make_sample(library, 0, number, 64) for number in range(4)]
+    sent = stacked(samples)
+    assert sent.photo.dtype == torch.uint8
+    arrived = sent.to(torch.device("cpu"))
+    for number, sample in enumerate(samples):
+        np.testing.assert_allclose(arrived.photo[number].permute(1, 2, 0).numpy() * 255.0, sample.photo, atol=1e-4)
+        for name in ("hint", "alpha", "defocus"):
+            np.testing.assert_allclose(getattr(arrived, name)[number, 0].numpy(), getattr(sample, name), atol=5e-4)
 
 
 def test_a_checkpoint_from_before_there_were_mixes_is_read(tmp_path: Path) -> None:

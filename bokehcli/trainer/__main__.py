@@ -77,7 +77,7 @@ def device_of(name: str) -> str:
 
 def given_options(arguments: argparse.Namespace, preset: Preset) -> dict[str, Any]:
     """The options that the command line gives, and that may change while a run goes on."""
-    given = {name: getattr(arguments, name) for name in ("steps", "rate", "seed", "workers", "threads")}
+    given = {name: getattr(arguments, name) for name in ("steps", "rate", "seed", "workers", "threads", "times")}
     if arguments.steps is None and arguments.scale is not None:
         given["steps"] = max(1, round(preset.steps * arguments.scale))
     given["device"] = device_of(arguments.device)

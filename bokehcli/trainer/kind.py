@@ -45,8 +45,8 @@ class Kind(ABC):
         """A network with random weights."""
 
     @abstractmethod
-    def prepare(self, network: nn.Module, mix: str) -> None:
-        """Set what learns, and how, before a step."""
+    def prepare(self, network: nn.Module, mix: str, pictures: int) -> None:
+        """Set what learns, and how, before a step of that many pictures."""
 
     @abstractmethod
     def losses(self, network: nn.Module, batch: Batch, stage: Stage, features: nn.Module | None = None) -> list[Tensor]:

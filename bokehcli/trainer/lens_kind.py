@@ -23,6 +23,7 @@ from bokehcli.trainer.samples import MIXED, UNPOINTED
 from bokehcli.trainer.schedule import OCTAVES, POINTED_STAGES, STAGES, TINY_STAGES, UNPOINTED_STAGES, Stage
 
 FULL_PX = 512  # long side of the picture that the global levels see
+MEASURED = 32  # pictures a step from which batch norm measures its statistics anew when training goes on
 
 
 class LensKind(Kind):
@@ -51,12 +52,12 @@ class LensKind(Kind):
         return LensNet(options)
 
     @override
-    def prepare(self, network: nn.Module, mix: str) -> None:
+    def prepare(self, network: nn.Module, mix: str, pictures: int) -> None:
         """See `Kind.prepare`. The octaves are shared with another network where somebody points, and stay as they are."""
         assert isinstance(network, LensNet)
         network.octave.requires_grad_(mix != POINTED)
         network.octave.train(mix != POINTED)
-        if mix != MIXED:
+        if mix != MIXED and pictures < MEASURED:
             hold_statistics(network.network)
 
     @override

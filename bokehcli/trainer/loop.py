@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
-from bokehcli.trainer.batch import Batch, collate
+from bokehcli.trainer.batch import Batch, stacked
 from bokehcli.trainer.data import Maker, Sample
 from bokehcli.trainer.network import NetworkOptions
 from bokehcli.trainer.networks import kind_of
@@ -28,7 +28,7 @@ class TrainOptions:
     """steps: of the whole schedule. rate: peak learning rate. workers: processes that make samples.
 
     network: options of a kind of network (`bokehcli.trainer.networks`). mix: of the samples (`bokehcli.trainer.samples`).
-    device: where the arithmetic runs.
+    device: where the arithmetic runs. times: pictures a step, as a multiple of what the stages say.
     """
 
     steps: int = 20_000
@@ -40,6 +40,7 @@ class TrainOptions:
     stages: tuple[Stage, ...] = STAGES
     mix: str = MIXED
     device: str = "cpu"
+    times: int = 1
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ class State:
         self.network.to(self.device)
         self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average: Any = copy.deepcopy(self.network).requires_grad_(False).eval()
-        self.kind.prepare(self.network, options.mix)
+        self.kind.prepare(self.network, options.mix, options.stages[0].batch * options.times)
         # batch norm's scales and all biases are not decayed
         decayed = [p for p in self.network.parameters() if p.ndim > 1]
         others = [p for p in self.network.parameters() if p.ndim <= 1]
@@ -82,10 +83,11 @@ class State:
         """Move the average towards the network; faster at first."""
         decay = min(AVERAGE_DECAY, (1 + self.step) / (10 + self.step))
         with torch.no_grad():
-            for ours, theirs in zip(self.average.state_dict().values(), self.network.state_dict().values(), strict=True):
-                if ours.dtype.is_floating_point:
-                    ours.lerp_(theirs, 1.0 - decay)
-                else:
+            pairs = list(zip(self.average.state_dict().values(), self.network.state_dict().values(), strict=True))
+            floating = [pair for pair in pairs if pair[0].dtype.is_floating_point]
+            torch._foreach_lerp_([ours for ours, _ in floating], [theirs for _, theirs in floating], 1.0 - decay)
+            for ours, theirs in pairs:
+                if not ours.dtype.is_floating_point:
                     ours.copy_(theirs)
 
 
@@ -108,10 +110,10 @@ class Numbers:
         self.first = first
 
     def __iter__(self) -> Iterator[list[tuple[int, int, bool]]]:
-        most = max(stage.batch for stage in self.options.stages)
+        most = max(stage.batch for stage in self.options.stages) * self.options.times
         for step in range(self.first, self.options.steps):
             stage = stage_at(step, self.options.steps, self.options.stages)
-            yield [(step * most + i, stage.size, stage.octaves > 0) for i in range(stage.batch)]
+            yield [(step * most + i, stage.size, stage.octaves > 0) for i in range(stage.batch * self.options.times)]
 
     def __len__(self) -> int:
         return max(0, self.options.steps - self.first)
@@ -136,10 +138,11 @@ def train(state: State, make: Maker, features: nn.Module | None = None) -> Itera
     options, kind, network = state.options, state.kind, state.network
     if options.threads:
         torch.set_num_threads(options.threads)
+    torch.backends.cudnn.benchmark = True  # a stage's pictures are all of one size
     loader: DataLoader[Any] = DataLoader(
         Samples(make, options.seed),
         batch_sampler=Numbers(options, state.step),
-        collate_fn=collate,
+        collate_fn=stacked,
         num_workers=options.workers,
         worker_init_fn=start_worker,
         prefetch_factor=3 if options.workers else None,
@@ -152,7 +155,7 @@ def train(state: State, make: Maker, features: nn.Module | None = None) -> Itera
         for group in state.optimiser.param_groups:
             group["lr"] = rate
         network.train()
-        kind.prepare(network, options.mix)
+        kind.prepare(network, options.mix, len(samples.photo))
         with torch.autocast(state.device.type, torch.bfloat16):
             loss = torch.stack(kind.losses(network, samples.to(state.device), stage, features)).mean()
         state.optimiser.zero_grad(set_to_none=True)
@@ -161,4 +164,4 @@ def train(state: State, make: Maker, features: nn.Module | None = None) -> Itera
         state.optimiser.step()
         state.step += 1
         state.update_average()
-        yield Record(state.step, float(loss.detach()), rate, stage.batch, stage)
+        yield Record(state.step, float(loss.detach()), rate, len(samples.photo), stage)

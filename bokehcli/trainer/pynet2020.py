@@ -255,7 +255,7 @@ class Pynet2020Kind(Kind):
         return Pynet2020(options)
 
     @override
-    def prepare(self, network: nn.Module, mix: str) -> None:
+    def prepare(self, network: nn.Module, mix: str, pictures: int) -> None:
         """See `Kind.prepare`. All levels that a stage runs learn."""
 
     @override
