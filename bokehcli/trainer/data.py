@@ -3,6 +3,7 @@
 import tarfile
 import zlib
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from bokehcli.errors import UsageError
 from bokehcli.opencv import cv2
 from bokehcli.pairs import SUFFIXES
 from bokehcli.pixels import fit_within, resize
+from bokehcli.resources import usable_cores
 
 Image = NDArray[Any]
 Float = NDArray[np.float32]
@@ -24,6 +26,7 @@ EMPTY = 0.005  # a matte below this share of the picture has no subject
 FINE_PART = "hires"  # the part with the finest edges, where a data folder has one
 VALIDATION_PART = "val"
 VALIDATION_SHARE = 0.02  # of a folder that has no validation part of its own
+FILLED_AT_ONCE = 64
 
 
 @dataclass(frozen=True)
@@ -138,9 +141,14 @@ class Library:
 
     def __getitem__(self, index: int) -> tuple[Image, Image]:
         """(H, W, 3) uint8 RGB and (H, W) uint8 matte."""
-        if index in self.cache:
-            return self.cache[index]
-        pair = decode_pair(*self.items[index].read(), self.long_side)
+        return self.cache[index] if index in self.cache else self.keep(index, self.decode(index))
+
+    def decode(self, index: int) -> tuple[Image, Image]:
+        """A photo and its matte, from its files."""
+        return decode_pair(*self.items[index].read(), self.long_side)
+
+    def keep(self, index: int, pair: tuple[Image, Image]) -> tuple[Image, Image]:
+        """Hold a pair in memory if there is room; returns it."""
         size = pair[0].nbytes + pair[1].nbytes
         if self.cache_bytes >= size:
             self.cache_bytes -= size
@@ -148,9 +156,12 @@ class Library:
         return pair
 
     def fill(self) -> None:
-        """Decode until the cache is full."""
-        for index in range(len(self.items)):
-            if self.cache_bytes < 3 * self.long_side * self.long_side:
-                return
-            if (self[index][1] > 127).mean() < EMPTY:
-                self.empty.append(index)
+        """Decode until the cache is full, on all cores."""
+        with ThreadPoolExecutor(usable_cores()) as pool:
+            for first in range(0, len(self.items), FILLED_AT_ONCE):
+                if self.cache_bytes < 3 * self.long_side * self.long_side:
+                    return
+                some = range(first, min(first + FILLED_AT_ONCE, len(self.items)))
+                for index, pair in zip(some, pool.map(self.decode, some), strict=True):
+                    if (self.keep(index, pair)[1] > 127).mean() < EMPTY:
+                        self.empty.append(index)
