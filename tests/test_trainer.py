@@ -10,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import cv2
 import numpy as np
@@ -743,6 +744,26 @@ def test_samples_travel_as_bytes_and_arrive_as_they_were(library: Library) -> No
         np.testing.assert_allclose(arrived.photo[number].permute(1, 2, 0).numpy() * 255.0, sample.photo, atol=1e-4)
         for name in ("hint", "alpha", "defocus"):
             np.testing.assert_allclose(getattr(arrived, name)[number, 0].numpy(), getattr(sample, name), atol=5e-4)
+
+
+def test_photos_whose_matte_is_in_doubt_come_seldom(tmp_path: Path, photos: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "mattes").mkdir()
+    for number in range(10):
+        photo = cv2.imread(str(photos / "coffee.jpg"))
+        matte = np.zeros(photo.shape[:2], np.uint8)
+        matte[100:300, 100:300] = 128 if number < 5 else 255
+        cv2.imwrite(str(tmp_path / "photos" / f"{number}.png"), photo)
+        cv2.imwrite(str(tmp_path / "mattes" / f"{number}.png"), matte)
+    library = Library(find_items(tmp_path), 128)
+    plain = dataclasses.replace(MIXES[UNPOINTED], two=0.0, one=0.0, group=0.0, empty=0.0)
+    shares = []
+    for sure in (0.0, 1.0):
+        with mock.patch.dict(MIXES, {UNPOINTED: dataclasses.replace(plain, sure=sure)}):
+            samples = [make_sample(library, 0, number, 32, mix=UNPOINTED) for number in range(200)]
+        shares.append(sum(sample.alpha.max() < 0.9 for sample in samples) / len(samples))
+    assert 0.4 < shares[0] < 0.6
+    assert 0.15 < shares[1] < 0.35
 
 
 def test_a_checkpoint_from_before_there_were_mixes_is_read(tmp_path: Path) -> None:

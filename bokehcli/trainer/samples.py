@@ -11,7 +11,7 @@ import numpy as np
 
 from bokehcli.model import POINTED
 from bokehcli.trainer.data import Library, Sample
-from bokehcli.trainer.groups import group_sample
+from bokehcli.trainer.groups import group_sample, is_unsure
 from bokehcli.trainer.scenes import Pairing, composite, degrade, plain
 
 FINE_FROM_PX = 512  # samples for the octaves above this size are made from the photos with the finest edges alone
@@ -22,7 +22,7 @@ class Mix:
     """Shares of composites of two and of one object, and of groups; the rest are photos as they are.
 
     empty: share of photos without a clear subject, beside those that come by chance. hinted: how often somebody points at
-    the subject of a photo as it is.
+    the subject of a photo as it is. sure: how often another photo is taken for one whose matte is in doubt.
     """
 
     pairing: Pairing
@@ -30,6 +30,7 @@ class Mix:
     one: float = 0.0
     group: float = 0.0
     empty: float = 0.0
+    sure: float = 0.0
     hinted: float
 
 
@@ -42,9 +43,10 @@ MIXES = {
     UNPOINTED: Mix(
         pairing=Pairing(focus_far=0.0, near_hinted=0.0, touching=0.5, turned=0.3, varied=0.2, blurred=0.85),
         two=0.08,
-        one=0.06,
-        group=0.18,
+        one=0.08,
+        group=0.12,
         empty=0.04,
+        sure=0.7,
         hinted=0.0,
     ),
 }
@@ -69,5 +71,8 @@ def make_sample(library: Library, seed: int, number: int, size: int, fine: bool 
         zoom = (0.6, 1.0) if rng.random() < (0.3 if fine else 0.6) else (0.97, 1.0)
         if not fine and library.empty and chance > 1.0 - shares.empty:
             pool = library.empty
-        sample = plain(rng, library, pool[int(rng.integers(len(pool)))], size, zoom, shares.hinted)
+        index = pool[int(rng.integers(len(pool)))]
+        if shares.sure and pool is not library.empty and is_unsure(library[index][1]) and rng.random() < shares.sure:
+            index = pool[int(rng.integers(len(pool)))]
+        sample = plain(rng, library, index, size, zoom, shares.hinted)
     return dataclasses.replace(sample, photo=degrade(rng, sample.photo))

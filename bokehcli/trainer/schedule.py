@@ -60,8 +60,9 @@ POINTED_STAGES = (
 )
 # Going on from a trained model, for photos in which nobody points. The octaves follow it to its new hidden channels.
 UNPOINTED_STAGES = (
-    Stage(until=0.25, lowest=3, size=384, batch=8),
-    Stage(until=0.88, lowest=3, size=512, batch=6),
+    Stage(until=0.20, lowest=3, size=256, batch=16),
+    Stage(until=0.55, lowest=3, size=384, batch=8),
+    Stage(until=0.92, lowest=3, size=512, batch=6),
     OCTAVES,
 )
 # For trying things out: everything happens, at sizes that take seconds.
