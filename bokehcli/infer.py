@@ -29,7 +29,7 @@ from bokehcli.pyramid import (
 )
 from bokehcli.resources import usable_cores
 from bokehcli.session import open_session
-from bokehcli.subject import WINDOW, is_held, pointed_at, window_about, without_doubtful
+from bokehcli.subject import DOUBTFUL, WINDOW, doubt, is_held, pointed_at, window_about, without_doubtful
 from bokehcli.tiling import Box, clip, grow
 
 Image = NDArray[Any]
@@ -119,8 +119,8 @@ class Network:
         octaves = octave_count(native, self.card.long_side // self.card.shrink)
         sizes = level_sizes(native, octaves)
         pictures = pyramid(image, octaves)
-        least_px = self.card.long_side / (1.0 if focus is None else WINDOW)
-        state = self.global_state(next((p for p in pictures if max(p.shape) >= least_px), image), focus)
+        height, width = (side / (1.0 if focus is None else WINDOW) for side in self.overview(native, focus is not None))
+        state = self.global_state(next((p for p in pictures if p.shape[0] >= height and p.shape[1] >= width), image), focus)
         base = base_state(state, native, octaves)
         level, alpha = Level(sizes[0], dense=base), self.alpha_of(base, FULL if octaves else 255)
         for number, picture in enumerate(pictures, start=1):
@@ -140,24 +140,32 @@ class Network:
         rounded: Image = np.rint(np.clip(alpha, 0.0, top)).astype(np.uint8 if top == 255 else np.uint16)
         return rounded
 
-    def global_state(self, image: Image, focus: tuple[float, float] | None) -> Float:
-        """(channels, h, w) float32 state of level 3 for the whole photo.
-
-        The photo is stretched to sides that are multiples of the card's: at 512 pixels and 3:2 by 6 %. Of what is in
-        focus there, patches in doubt are left out, or, if somebody points, those that are not meant. What is pointed at is
-        the harder task, and one photo at a time: there the mirrored photo is asked as well, and the two maps averaged, and
-        then, unless what was found reaches out of it, a window about the point, in which small things are larger.
-        """
+    def overview(self, size: tuple[int, int], pointed: bool = False) -> tuple[int, int]:
+        """The (height, width) in which the global network, or the one for what is pointed at, sees a photo of `size`."""
         card = self.card
-        size = fit_multiples((image.shape[0], image.shape[1]), card.long_side, card.multiple)
+        return fit_multiples(size, (pointed and card.pointed_side) or card.long_side, card.multiple)
+
+    def global_state(self, image: Image, focus: tuple[float, float] | None) -> Float:
+        """(channels, h, w) float32 state of level 3 for the whole photo, stretched to `overview`.
+
+        Where that is DOUBTFUL, its mirror image is asked as well, and the two maps averaged. Of what is in focus then, patches
+        in doubt are left out, or, if somebody points, those that are not meant. What is pointed at is the harder task, and
+        one photo at a time: there the mirror image is always asked, and, unless what was found reaches out of it, a window
+        about the point, in which small things are larger.
+        """
+        shape, unit = (image.shape[0], image.shape[1]), to_unit(image)  # stretched as it is, not rounded to its type again
+        photo = resize(unit, self.overview(shape))
+        chosen = self.run_global(photo, None)
+        if doubt(chosen[0]) > DOUBTFUL:
+            chosen = self.with_mirrored(chosen, photo, None)
         if focus is None:
-            state = self.run_global(to_unit(resize(image, size)), None)
-            state[0] = without_doubtful(state[0], card.sure, self.min_clarity)
-            return state
-        state = self.run_both_ways(to_unit(resize(image, size)), focus)
-        window, place, point = window_about(focus, (state.shape[1], state.shape[2]), (image.shape[0], image.shape[1]))
+            chosen[0] = without_doubtful(chosen[0], self.card.sure, self.min_clarity)
+            return chosen
+        size = self.overview(shape, pointed=True)
+        state = self.run_both_ways(resize(unit, size), focus)
+        window, place, point = window_about(focus, (state.shape[1], state.shape[2]), shape)
         if is_held(pointed_at(state[0], focus) > 0.0, place):
-            closer = self.run_both_ways(to_unit(resize(image[window.slices], size)), point)[0]
+            closer = self.run_both_ways(resize(unit[window.slices], size), point)[0]
             seen = state[0][place.slices]
             seen += np.float32(0.5) * (resize(closer, seen.shape) - seen)
         state[0] = pointed_at(state[0], focus)
@@ -165,8 +173,11 @@ class Network:
 
     def run_both_ways(self, photo: Float, focus: tuple[float, float]) -> Float:
         """`run_global` with the mean of the maps of the photo and its mirror image."""
-        state = self.run_global(photo, focus)
-        mirrored = self.run_global(photo[:, ::-1], (1.0 - focus[0], focus[1]))
+        return self.with_mirrored(self.run_global(photo, focus), photo, focus)
+
+    def with_mirrored(self, state: Float, photo: Float, focus: tuple[float, float] | None) -> Float:
+        """The state of a photo with the mean of its maps and those of the mirror image."""
+        mirrored = self.run_global(photo[:, ::-1], None if focus is None else (1.0 - focus[0], focus[1]))
         state[:MAPS] = 0.5 * (state[:MAPS] + mirrored[:MAPS, :, ::-1])
         return state
 

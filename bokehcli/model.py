@@ -21,7 +21,8 @@ class Card:
     """The card of a model.
 
     kind: see `ModelCard` and `PictureCard`. files: role -> file name. sha256: role -> hash of the file. long_side: of the
-    picture the network sees, pixels. multiple: its sides are multiples of that. about: everything else, for people.
+    picture the network sees, pixels; a lens model's sees as many pixels as that squared. multiple: its sides are multiples
+    of that. about: everything else, for people.
     """
 
     folder: Path
@@ -59,7 +60,7 @@ class ModelCard(Card):
     subject. shrink: the global state is this much smaller than the picture. channels: of a state. context_px: how far an
     octave's result looks around itself, in pixels of the state below. gate_px, gate_from: an octave changes nothing where
     alpha varies by at most gate_from within gate_px such pixels. sure: alpha below it is background, above 1 - sure
-    subject.
+    subject. pointed_side: what long_side is to the network for POINTED; 0 where it is the same.
     """
 
     shrink: int
@@ -68,6 +69,7 @@ class ModelCard(Card):
     gate_px: int
     gate_from: float
     sure: float
+    pointed_side: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,7 +144,7 @@ def parse_card(written: Any, folder: Path, name: Path) -> ModelCard | PictureCar
         card = KINDS[kind](folder=folder, **fields)
         numbers = [card.long_side, card.multiple]
         if isinstance(card, ModelCard):
-            numbers += [card.shrink, card.channels, card.context_px, card.gate_px]
+            numbers += [card.shrink, card.channels, card.context_px, card.gate_px, card.pointed_side + 1]
             sound = 0.0 <= card.sure < 0.5 and 0.0 <= card.gate_from < 1.0
         else:
             numbers += [card.tile_px + 1, card.context_px + 1]

@@ -14,6 +14,9 @@ SRGB_KNEE_ENCODED = 0.04045
 SRGB_KNEE_LINEAR = 0.0031308
 HINT_SIGMA = 0.04  # of the long side
 MOST_CHANNELS = 4
+# Networks learn on photos stretched to squares. At 576 pixels IoU of 160 validation photos was 0.887 so, 0.890 half-way, and
+# less where they kept their shape.
+SQUARING = 0.5
 
 
 def to_unit(image: NDArray[Any]) -> Float:
@@ -112,9 +115,14 @@ def fit_within(size: tuple[int, int], long_side: int) -> tuple[int, int]:
     return size if max(size) <= long_side else fit_long_side(size, long_side)
 
 
-def fit_multiples(size: tuple[int, int], long_side: int, multiple: int) -> tuple[int, int]:
-    """The (height, width) next to `fit_long_side` whose sides are multiples of `multiple`, at least one of them each."""
-    height, width = (max(multiple, round(side / multiple) * multiple) for side in fit_long_side(size, long_side))
+def fit_multiples(size: tuple[int, int], side: int, multiple: int) -> tuple[int, int]:
+    """The (height, width) in which a network sees a picture of `size`: about side x side pixels, and less oblong than it is.
+
+    Half-way between the picture's shape and a square: its sides' ratio is the root of the picture's. Both are multiples of
+    `multiple`, at least one of them.
+    """
+    stretch = (size[0] / size[1]) ** (SQUARING / 2)
+    height, width = (max(multiple, round(x / multiple) * multiple) for x in (side * stretch, side / stretch))
     return height, width
 
 

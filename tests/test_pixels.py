@@ -108,6 +108,16 @@ def test_the_long_side_becomes_what_was_asked_for(size: tuple[int, int], long_si
     assert abs(width - size[1] * long_side / max(size)) <= 1
 
 
+@given(st.integers(1, 8000), st.integers(1, 8000), st.integers(2, 20))
+def test_a_network_sees_as_many_pixels_of_any_photo_half_way_to_a_square(height: int, width: int, side: int) -> None:
+    least = 8
+    seen = pixels.fit_multiples((height, width), side * least, least)
+    exact = [side * least * (each / other) ** 0.25 for each, other in ((height, width), (width, height))]
+    for found, wanted in zip(seen, exact, strict=True):
+        assert found % least == 0
+        assert abs(found - max(wanted, least)) <= least / 2 + 1e-6
+
+
 @given(st.integers(0, 10_000), st.integers(1, 300))
 def test_rounding_up_gives_the_next_multiple(value: int, multiple: int) -> None:
     rounded = pixels.round_up(value, multiple)

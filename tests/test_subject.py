@@ -2,11 +2,22 @@
 
 import cv2
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from bokehcli.subject import BEYOND, CERTAIN, PEAK, WINDOW, is_held, pointed_at, window_about, without_doubtful
+from bokehcli.subject import (
+    BEYOND,
+    CERTAIN,
+    PEAK,
+    WINDOW,
+    doubt,
+    is_held,
+    pointed_at,
+    window_about,
+    without_doubtful,
+)
 from bokehcli.tiling import Box
 
 SURE = 0.1
@@ -100,6 +111,15 @@ def test_a_point_beside_a_patch_means_it_and_one_far_from_all_means_all() -> Non
     np.testing.assert_array_equal(beside[SMALL], logit[SMALL])
     assert alpha_of(beside[:, :30]).max() < 0.01
     np.testing.assert_array_equal(pointed_at(logit, (0.99, 0.99)), logit)
+
+
+def test_doubt_is_none_where_all_is_sure_and_grows_with_what_is_not() -> None:
+    logit = np.full((40, 60), -20.0, np.float32)
+    assert doubt(logit) < 1e-3
+    logit[10:30, 10:30] = 20.0
+    assert doubt(logit) < 1e-6
+    logit[10:20, 10:30] = 0.0  # where alpha is a half; of what is in focus a half is left
+    assert doubt(logit) == pytest.approx(1.0)
 
 
 @given(st.integers(0, 1000), st.floats(0.0, 1.0), st.floats(0.0, 1.0))

@@ -36,7 +36,8 @@ from bokehcli.trainer.octave_graph import FIRST, ExportedOctave, octave_of
 from bokehcli.trainer.weights import as_stored, compact, expanded, is_compact, stored_weights
 
 OPSET = 18
-LONG_SIDE = 512
+LONG_SIDE = 576
+POINTED_SIDE = 512
 # In pixels of the state below: the gate and its enlargement, and the convolutions with the head.
 GATE_CONTEXT_PX = GATE_REACH_PX + 1
 CONTEXT_PX = max(GATE_CONTEXT_PX, sum(OCTAVE_DILATIONS) + 1)
@@ -163,10 +164,11 @@ def export_model(
     write_octave(folded(network.octave), folder / "octave.onnx")
     write_octave(folded(finest(network.octave)), folder / "finest.onnx")
     files = {role: f"{role}.onnx" for role in ROLES}
-    about = {"tensors": TENSORS, **about}
+    about, pointed_side = {"tensors": TENSORS, **about}, 0
     if base is not None and POINTED in base.files:
         files[POINTED] = carried(base, POINTED, folder)
         about[POINTED] = base.about.get(POINTED, {})
+        pointed_side = base.pointed_side or base.long_side
     card = ModelCard(
         folder=folder,
         kind="lens",
@@ -180,6 +182,7 @@ def export_model(
         gate_px=GATE_CONTEXT_PX,
         gate_from=GATE_FROM,
         sure=SURE,
+        pointed_side=pointed_side,
         opset=OPSET,
         about=about,
     )
@@ -197,7 +200,7 @@ def export_pointed(network: LensNet, folder: Path, about: dict[str, Any], base: 
     network = exportable(network)
     write_global(network, folder / files[POINTED])
     about = {**base.about, "tensors": TENSORS, POINTED: about}
-    return saved(dataclasses.replace(base, folder=folder, files=files, about=about))
+    return saved(dataclasses.replace(base, folder=folder, files=files, pointed_side=POINTED_SIDE, about=about))
 
 
 def exportable(network: LensNet) -> LensNet:

@@ -22,7 +22,7 @@ from bokehcli.trainer.network import MULTIPLE, STATE, STEM, LensNet, NetworkOpti
 from bokehcli.trainer.samples import MIXED, UNPOINTED
 from bokehcli.trainer.schedule import OCTAVES, POINTED_STAGES, STAGES, TINY_STAGES, UNPOINTED_STAGES, Stage
 
-FULL_PX = 512  # long side of the picture that the global levels see
+FULL_PX = 576  # the picture that the global levels see has as many pixels as that squared
 MEASURED = 32  # pictures a step from which batch norm measures its statistics anew when training goes on
 
 

@@ -107,9 +107,10 @@ def lens_feeds(card: ModelCard, photos: Sequence[Image]) -> dict[str, list[Feed]
     }
     feeds: dict[str, list[Feed]] = {role: [] for role in card.files}
     for photo in photos:
-        size = fit_multiples((photo.shape[0], photo.shape[1]), card.long_side, card.multiple)
-        whole = batch_of(resize(photo, size))
-        for role, point in (("global", None), (POINTED, FOCUS)):
+        shape = photo.shape[0], photo.shape[1]
+        for role, point, side in (("global", None, card.long_side), (POINTED, FOCUS, card.pointed_side or card.long_side)):
+            size = fit_multiples(shape, side, card.multiple)
+            whole = batch_of(resize(photo, size))
             hint = focus_hint(size, point)[None, None]
             feeds.setdefault(role, []).append({"photo": np.concatenate((whole, hint), 1)})
         state = sessions["global"].run(None, feeds["global"][-1])[0]
