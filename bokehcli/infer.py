@@ -29,7 +29,7 @@ from bokehcli.pyramid import (
 )
 from bokehcli.resources import usable_cores
 from bokehcli.session import open_session
-from bokehcli.subject import DOUBTFUL, WINDOW, doubt, is_held, pointed_at, window_about, without_doubtful
+from bokehcli.subject import DOUBTFUL, WINDOW, confirmed, doubt, is_held, pointed_at, window_about, without_doubtful
 from bokehcli.tiling import Box, clip, grow
 
 Image = NDArray[Any]
@@ -150,8 +150,8 @@ class Network:
 
         Where that is DOUBTFUL, its mirror image is asked as well, and the two maps averaged. Of what is in focus then, patches
         in doubt are left out, or, if somebody points, those that are not meant. What is pointed at is the harder task, and
-        one photo at a time: there the mirror image is always asked, and, unless what was found reaches out of it, a window
-        about the point, in which small things are larger.
+        one photo at a time: there the mirror image is always asked, the network that chooses by itself is too, and, unless
+        what was found reaches out of it, a window about the point, in which small things are larger.
         """
         shape, unit = (image.shape[0], image.shape[1]), to_unit(image)  # stretched as it is, not rounded to its type again
         photo = resize(unit, self.overview(shape))
@@ -168,6 +168,7 @@ class Network:
             closer = self.run_both_ways(resize(unit[window.slices], size), point)[0]
             seen = state[0][place.slices]
             seen += np.float32(0.5) * (resize(closer, seen.shape) - seen)
+        state[0] = confirmed(state[0], resize(chosen[0], state[0].shape), focus)
         state[0] = pointed_at(state[0], focus)
         return state
 

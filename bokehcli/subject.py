@@ -18,6 +18,11 @@ PEAK = 5.6
 # photos). IoU of 160 validation photos is 0.891 if none is looked at twice, 0.900 if those above are, 0.902 if all are.
 DOUBTFUL = 0.1
 CERTAIN = 5.0  # highest logit of alpha from which a patch away from the point is a part of what is meant
+# What is pointed at and what a network chose by itself are one thing from this IoU on. On 200 composites made of training
+# photos and on 150 training photos' own subjects, IoU with what is pointed at is 0.769 and 0.781 with it, 0.768 and 0.761
+# where nothing is added.
+AGREED = 0.6
+MOST_ADDED = 6.0
 # Where somebody points, a window about the point of this share of the photo's sides is looked at as well, if no more than
 # BEYOND of what was found lies outside. Of three windows and six such shares these are best on 400 composites made of
 # training photos: IoU with what is pointed at 0.759 without a window, 0.771 with this one.
@@ -65,6 +70,22 @@ def pixel_at(point: tuple[float, float], shape: tuple[int, ...]) -> tuple[int, i
     """Row and column of a point (x, y), shares of the sides, in a map of that shape."""
     height, width = shape
     return min(int(point[1] * height), height - 1), min(int(point[0] * width), width - 1)
+
+
+def confirmed(logit: Float, chosen: Float, point: tuple[float, float]) -> Float:
+    """The logit of alpha (h, w) of what is pointed at, with that of a network that chose by itself.
+
+    That one knows single subjects better. Where its patch at the point and what is pointed at are AGREED to be one thing,
+    their logits are added; else only the first counts.
+    """
+    patches, found = patches_of(chosen), pointed_at(logit, point) > 0.0
+    number = patches[pixel_at(point, chosen.shape)]
+    same = patches == number
+    if number == 0 or np.count_nonzero(same & found) < AGREED * np.count_nonzero(same | found):
+        return logit
+    added = np.where(same | (patches == 0), chosen, np.float32(-MOST_ADDED))
+    both: Float = logit + np.clip(added, -MOST_ADDED, MOST_ADDED)
+    return both
 
 
 def pointed_at(logit: Float, point: tuple[float, float]) -> Float:

@@ -8,10 +8,13 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from bokehcli.subject import (
+    AGREED,
     BEYOND,
     CERTAIN,
+    MOST_ADDED,
     PEAK,
     WINDOW,
+    confirmed,
     doubt,
     is_held,
     pointed_at,
@@ -120,6 +123,26 @@ def test_doubt_is_none_where_all_is_sure_and_grows_with_what_is_not() -> None:
     assert doubt(logit) < 1e-6
     logit[10:20, 10:30] = 0.0  # where alpha is a half; of what is in focus a half is left
     assert doubt(logit) == pytest.approx(1.0)
+
+
+def test_where_two_networks_find_one_thing_their_logits_are_added() -> None:
+    logit, chosen = np.full((40, 60), -5.0, np.float32), np.full((40, 60), -9.0, np.float32)
+    logit[10:30, 10:30] = 1.0
+    chosen[10:30, 12:30] = 2.0  # nine tenths of it
+    chosen[:5, 50:] = 3.0  # another thing
+    inside = 20.5 / 60, 20.5 / 40
+    added = confirmed(logit, chosen, inside)
+    np.testing.assert_allclose(added[10:30, 12:30], 3.0)
+    np.testing.assert_allclose(added[10:30, 10:12], 1.0 - MOST_ADDED)
+    np.testing.assert_allclose(added[:5, 50:], -5.0 - MOST_ADDED)
+
+
+@pytest.mark.parametrize("columns", [slice(10, 10 + round(20 * AGREED) - 1), slice(40, 60)])
+def test_where_they_find_different_things_the_first_alone_counts(columns: slice) -> None:
+    logit, chosen = np.full((40, 60), -5.0, np.float32), np.full((40, 60), -5.0, np.float32)
+    logit[10:30, 10:30] = 1.0
+    chosen[10:30, columns] = 2.0
+    np.testing.assert_array_equal(confirmed(logit, chosen, (12.5 / 60, 20.5 / 40)), logit)
 
 
 @given(st.integers(0, 1000), st.floats(0.0, 1.0), st.floats(0.0, 1.0))
