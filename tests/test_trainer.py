@@ -921,6 +921,12 @@ def test_misuse_is_one_line_and_status_2(tmp_path: Path, arguments: list[str], w
     assert word in done.stderr
 
 
+def test_a_step_without_pictures_is_refused(tmp_path: Path) -> None:
+    done = bokeh("train", ".", "--out", "m", "--times", "0", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "--times: invalid" in done.stderr
+
+
 def test_minutes_end_a_run_with_a_checkpoint(training_folder: Path, tmp_path: Path) -> None:
     began = time.monotonic()
     arguments = ("--preset", "tiny", "--steps", "1000000", "--minutes", "0.05", "--threads", "1")

@@ -37,7 +37,7 @@ def parser() -> argparse.ArgumentParser:
     add("--preset", metavar="NAME", help="what is trained when: " + "; ".join(map(presets_of, KINDS)))
     add("--scale", type=positive, help="of the preset's number of steps (1.0)")
     add("--steps", type=int, help="of the whole schedule, instead of the preset's")
-    add("--times", type=int, help="pictures a step, as a multiple of the preset's, where a GPU has room for more (1)")
+    add("--times", type=at_least_1, help="pictures a step, as a multiple of the preset's, where a GPU has room for more (1)")
     add("--rate", type=float, help="peak learning rate, instead of the preset's")
     add("--device", default="auto", help="auto, cpu, cuda or mps: where the arithmetic runs (%(default)s)")
     add("--seed", type=int, help=f"of weights and samples ({defaults.seed})")
@@ -101,6 +101,14 @@ def size(text: str) -> tuple[int, int]:
     if min(width, height) < 1:
         raise ValueError
     return width, height
+
+
+def at_least_1(text: str) -> int:
+    """A whole number from 1 on. Raises ValueError, which argparse reports."""
+    value = int(text)
+    if value < 1:
+        raise ValueError
+    return value
 
 
 def share(text: str) -> float:
