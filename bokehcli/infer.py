@@ -142,8 +142,7 @@ class Network:
 
     def overview(self, size: tuple[int, int], pointed: bool = False) -> tuple[int, int]:
         """The (height, width) in which the global network, or the one for what is pointed at, sees a photo of `size`."""
-        card = self.card
-        return fit_multiples(size, (pointed and card.pointed_side) or card.long_side, card.multiple)
+        return fit_multiples(size, self.card.side(POINTED if pointed else "global"), self.card.multiple)
 
     def global_state(self, image: Image, focus: tuple[float, float] | None) -> Float:
         """(channels, h, w) float32 state of level 3 for the whole photo, stretched to `overview`.

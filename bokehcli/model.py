@@ -71,6 +71,10 @@ class ModelCard(Card):
     sure: float
     pointed_side: int = 0
 
+    def side(self, role: str) -> int:
+        """Pixels; the network of a role that sees whole photos sees as many of them as this squared."""
+        return (self.pointed_side if role == POINTED else 0) or self.long_side
+
 
 @dataclass(frozen=True, kw_only=True)
 class PictureCard(Card):

@@ -50,6 +50,24 @@ def test_a_saved_card_comes_back_as_it_was(tmp_path: Path) -> None:
     assert dataclasses.replace(found, sha256={}) == card
 
 
+@pytest.mark.parametrize(("pointed_side", "sides"), [(0, [512, 512]), (384, [512, 384])])
+def test_the_network_for_what_is_pointed_at_may_see_another_number_of_pixels(
+    tmp_path: Path, pointed_side: int, sides: list[int]
+) -> None:
+    card = written(tmp_path, pointed_side=pointed_side)
+    assert [card.side(role) for role in ("global", POINTED)] == sides
+
+
+def test_a_card_from_before_it_could_is_read(tmp_path: Path) -> None:
+    written(tmp_path)
+    card = json.loads((tmp_path / CARD).read_text("utf-8"))
+    del card["pointed_side"]
+    (tmp_path / CARD).write_text(json.dumps(card), "utf-8")
+    found = find_model(tmp_path)
+    assert isinstance(found, ModelCard)
+    assert found.side(POINTED) == found.long_side
+
+
 @pytest.mark.parametrize("name", [".", CARD, "global.onnx", "octave.onnx"])
 def test_a_model_is_found_by_its_folder_its_card_or_a_file_of_it(tmp_path: Path, name: str) -> None:
     written(tmp_path)

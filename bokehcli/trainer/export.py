@@ -21,8 +21,10 @@ from bokehcli.model import PICTURE, POINTED, ROLES, Card, ModelCard, PictureCard
 from bokehcli.trainer.network import (
     GATE_FROM,
     GATE_REACH_PX,
+    LONG_SIDE,
     MULTIPLE,
     OCTAVE_DILATIONS,
+    POINTED_SIDE,
     STATE,
     STEM,
     SURE,
@@ -36,8 +38,6 @@ from bokehcli.trainer.octave_graph import FIRST, ExportedOctave, octave_of
 from bokehcli.trainer.weights import as_stored, compact, expanded, is_compact, stored_weights
 
 OPSET = 18
-LONG_SIDE = 576
-POINTED_SIDE = 512
 # In pixels of the state below: the gate and its enlargement, and the convolutions with the head.
 GATE_CONTEXT_PX = GATE_REACH_PX + 1
 CONTEXT_PX = max(GATE_CONTEXT_PX, sum(OCTAVE_DILATIONS) + 1)
@@ -168,7 +168,7 @@ def export_model(
     if base is not None and POINTED in base.files:
         files[POINTED] = carried(base, POINTED, folder)
         about[POINTED] = base.about.get(POINTED, {})
-        pointed_side = base.pointed_side or base.long_side
+        pointed_side = base.side(POINTED)
     card = ModelCard(
         folder=folder,
         kind="lens",

@@ -18,11 +18,10 @@ from bokehcli.trainer.fine import octave_losses, octave_states, pair_states
 from bokehcli.trainer.kind import PREVIEW_PX, Kind, Preset
 from bokehcli.trainer.lens import render
 from bokehcli.trainer.loss import level_loss, pair_loss
-from bokehcli.trainer.network import MULTIPLE, STATE, STEM, LensNet, NetworkOptions, stretched
+from bokehcli.trainer.network import LONG_SIDE, MULTIPLE, STATE, STEM, LensNet, NetworkOptions, stretched
 from bokehcli.trainer.samples import MIXED, UNPOINTED
 from bokehcli.trainer.schedule import OCTAVES, POINTED_STAGES, STAGES, TINY_STAGES, UNPOINTED_STAGES, Stage
 
-FULL_PX = 576  # the picture that the global levels see has as many pixels as that squared
 MEASURED = 32  # pictures a step from which batch norm measures its statistics anew when training goes on
 
 
@@ -83,7 +82,7 @@ class LensKind(Kind):
         self, network: nn.Module, about: dict[str, Any], samples: Batch, stage: Stage, asked: Namespace, base: ModelCard | None
     ) -> tuple[Card, float]:
         """See `Kind.export`."""
-        from bokehcli.trainer.export import LONG_SIDE, export_model, export_pointed, parity
+        from bokehcli.trainer.export import export_model, export_pointed, parity
 
         assert isinstance(network, LensNet)
         if asked.mix == POINTED and base is not None:
@@ -106,10 +105,10 @@ class LensKind(Kind):
         """See `Kind.run_once`. All octaves see the whole picture here; a run skips the places without an edge."""
         assert isinstance(network, LensNet)
         device = next(network.parameters()).device
-        height, width = fit_multiples(size, FULL_PX, MULTIPLE)
+        height, width = fit_multiples(size, LONG_SIDE, MULTIPLE)
         maps, features = network.network.pyramid(torch.empty(1, 4, height, width, device=device))
         network.network.state(maps[-1], features)
-        sizes = level_sizes(size, octave_count(size, FULL_PX // STEM))
+        sizes = level_sizes(size, octave_count(size, LONG_SIDE // STEM))
         state = torch.empty(1, STATE, *sizes[0], device=device)
         for below, above in itertools.pairwise(sizes):
             picture = torch.empty(1, 3, 2 * below[0], 2 * below[1], device=device)

@@ -25,6 +25,8 @@ from torch.nn import functional as F
 
 STEM = 4  # pixel-unshuffle of the stem: level 3 runs at a quarter of the size
 MULTIPLE = 64  # level 7 runs at 1/64
+LONG_SIDE = 576  # the global levels see as many pixels of a photo as this squared
+POINTED_SIDE = 512  # likewise, where somebody points
 HIDDEN = 6
 STATE = 2 + HIDDEN
 LEVELS = (7, 6, 5, 4, 3)

@@ -108,8 +108,8 @@ def lens_feeds(card: ModelCard, photos: Sequence[Image]) -> dict[str, list[Feed]
     feeds: dict[str, list[Feed]] = {role: [] for role in card.files}
     for photo in photos:
         shape = photo.shape[0], photo.shape[1]
-        for role, point, side in (("global", None, card.long_side), (POINTED, FOCUS, card.pointed_side or card.long_side)):
-            size = fit_multiples(shape, side, card.multiple)
+        for role, point in (("global", None), (POINTED, FOCUS)):
+            size = fit_multiples(shape, card.side(role), card.multiple)
             whole = batch_of(resize(photo, size))
             hint = focus_hint(size, point)[None, None]
             feeds.setdefault(role, []).append({"photo": np.concatenate((whole, hint), 1)})
