@@ -30,7 +30,7 @@ from bokehcli.trainer.data import FINE_PART, Item, Library, Maker, find_items  #
 from bokehcli.trainer.export import export_model, export_pointed  # noqa: E402
 from bokehcli.trainer.fine import crop_corners, halved, octave_losses, octave_states  # noqa: E402
 from bokehcli.trainer.lens_kind import MEASURED  # noqa: E402
-from bokehcli.trainer.loop import State, TrainOptions, train  # noqa: E402
+from bokehcli.trainer.loop import State, TrainOptions, has_bfloat16, train  # noqa: E402
 from bokehcli.trainer.loss import fitted, level_loss, pair_loss, robust  # noqa: E402
 from bokehcli.trainer.network import (  # noqa: E402
     LEVELS,
@@ -733,6 +733,15 @@ def test_in_small_batches_statistics_are_held_and_in_large_ones_measured(make: M
         record = next(train(state, make))
         assert record.pictures == times
         assert bool((state.network.network.stem[1].running_mean != before).any()) is measured
+
+
+@pytest.mark.parametrize(("capability", "pays"), [("AVX2", False), ("DEFAULT", False), ("AVX512", True)])
+def test_a_cpu_trains_in_bfloat16_only_where_that_is_faster(
+    capability: str, pays: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
+    assert has_bfloat16(torch.device("cpu")) is pays
+    assert has_bfloat16(torch.device("cuda"))
 
 
 def test_samples_travel_as_bytes_and_arrive_as_they_were(library: Library) -> None:

@@ -24,7 +24,7 @@ from bokehcli.trainer.data import VALIDATION_PART, Library, Maker, find_items
 from bokehcli.trainer.describe import described
 from bokehcli.trainer.features import load_features
 from bokehcli.trainer.kind import Preset
-from bokehcli.trainer.loop import Record, State, TrainOptions, train
+from bokehcli.trainer.loop import Record, State, TrainOptions, has_bfloat16, train
 from bokehcli.trainer.network import LIKENED_LEVELS, POINTED_LEVELS, NetworkOptions
 from bokehcli.trainer.pairs import Pairs
 from bokehcli.trainer.preview import preview_batch, write_preview
@@ -213,7 +213,8 @@ def run(arguments: argparse.Namespace) -> int:
         features = load_features(arguments.perceptual, torch.device(device_of(arguments.device)))
     make, make_seen = open_data(arguments, mix)
     state = state or new_state(arguments, preset, base, make)
-    say(f"{state.options.steps} steps on {state.device}")
+    precision = "bfloat16" if has_bfloat16(state.device) else "float32"
+    say(f"{state.options.steps} steps on {state.device} in {precision}")
     arguments.out.mkdir(parents=True, exist_ok=True)
     stop = Stop()
     report = Report(state.options.steps)

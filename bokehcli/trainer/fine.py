@@ -96,7 +96,7 @@ def octave_losses(octave: OctaveNet, state: Tensor, photo: Tensor, alpha: Tensor
         weight = F.interpolate(trust, size=wanted.shape[2:], mode="bilinear", align_corners=False)
         border = wanted.shape[2] // BORDER
         inner = slice(border, -border)
-        with torch.autocast("cpu", enabled=False):
+        with torch.autocast(photo.device.type, enabled=False):
             logit = refined[:, :1, inner, inner].float()
             losses.append(edge_loss(logit, wanted[:, :, inner, inner], weight[:, :, inner, inner]))
     return losses
