@@ -159,7 +159,7 @@ class Lens:
         # one pixel more on each side, for the interpolation between reduced pixels
         outer = inner if times == 1 else grow(shrink(inner, times), 1)
         blurred: Float | None = None
-        for kernel, share in self.kernels(block, inner, self.radii_px[layer - 1] / reduction):
+        for kernel, share in self.kernels(block, inner, optics.reduced_radius_px(self.radii_px[layer - 1], reduction)):
             through = convolved(patch.crop(grow(outer, kernel.shape[0] // 2), reduction)[:planes], kernel)
             if times > 1:
                 top, left = inner.top - outer.top * times, inner.left - outer.left * times
@@ -203,11 +203,14 @@ def paint(rendered: Image, lens: Lens, block: Block) -> None:
     inner = shrink(block.box, block.reduction)
     # one pixel more on each side, for the interpolation between reduced pixels
     outer = inner if block.reduction == 1 else grow(inner, 1)
-    light = lens.background_of(block, outer)
+    light, reduction = lens.background_of(block, outer), block.reduction
+    if reduction < optics.LARGEST_REDUCTION:  # enlarged as encoded values, small bright spots would lose 2 % of their light
+        light = enlarged(light, reduction, outer, block.box)
+        reduction = 1
     background, known = develop(light, lens.scene), None
     if len(light) == 4 and light[3].min() < optics.FADE_WEIGHT:
         known = light[3] * np.float32(1.0 / optics.FADE_WEIGHT)
-    if block.reduction > 1:
+    if reduction > 1:
         background = enlarge(background, block.reduction, outer, block.box)
         known = None if known is None else enlarge(known, block.reduction, outer, block.box)
     photo, alpha = rendered[block.box.slices], lens.scene.alpha[block.box.slices]
@@ -269,6 +272,11 @@ def convolved(light: Float, kernel: Float) -> Float:
         product = cv2.mulSpectrums(cv2.dft(padded), spectrum, 0, conjB=True)
         blurred[:] = cv2.idft(product, flags=cv2.DFT_SCALE)[:height, :width]
     return through
+
+
+def enlarged(light: Float, times: int, whole: Box, part: Box) -> Float:
+    """`enlarge` for planes (3 or 4, h, w)."""
+    return light if times == 1 else np.stack([enlarge(plane, times, whole, part) for plane in light])
 
 
 def enlarge(picture: Image, times: int, whole: Box, part: Box) -> Image:

@@ -163,7 +163,7 @@ class Spot:
         self.extent = np.count_nonzero(lit.any(1)), np.count_nonzero(lit.any(0))
 
 
-RADII_PX = pytest.mark.parametrize("radius_px", [2.0, 5.0, 11.9, 12.1, 16.0, 20.0, 23.9, 24.1, 40.0, 70.0])
+RADII_PX = pytest.mark.parametrize("radius_px", [2.0, 5.0, 6.9, 7.1, 12.0, 16.0, 20.0, 23.9, 24.1, 40.0, 70.0])
 OFFSETS = pytest.mark.parametrize("at", [(0, 0), (1, 3), (2, 2)])
 
 
@@ -188,7 +188,7 @@ def test_a_point_light_becomes_a_round_spot_of_the_asked_radius(radius_px: float
 @OFFSETS
 def test_a_spot_stays_where_its_light_was(radius_px: float, at: tuple[int, int]) -> None:
     spot = Spot(radius_px, at=at)
-    reduction = 1 if radius_px < optics.REDUCE_FROM_PX else 2 if radius_px < 2 * optics.REDUCE_FROM_PX else 4
+    reduction = 1 if radius_px < optics.REDUCE_FROM_PX[2] else 2 if radius_px < optics.REDUCE_FROM_PX[4] else 4
     # A light belongs to its reduced pixel, whose middle is (reduction - 1) / 2 away at most.
     assert np.abs(np.array(spot.centre) - spot.source).max() <= (reduction - 1) / 2 + 0.02
 

@@ -37,7 +37,7 @@ def layer_weights(circle_px: Tensor, radii: list[float]) -> list[Tensor]:
 def blurred(light: Tensor, radius_px: float) -> Tensor:
     """(N, 4, H, W) seen through a round aperture; large ones at half or quarter size, what lies beyond the border is 0."""
     reduction = optics.reduction_of(radius_px)
-    kernel = torch.from_numpy(optics.aperture_kernel(radius_px / reduction).copy()).to(light)
+    kernel = torch.from_numpy(optics.aperture_kernel(optics.reduced_radius_px(radius_px, reduction)).copy()).to(light)
     # one reduced pixel more on each side, for the interpolation between reduced pixels
     reach, margin = kernel.shape[0] // 2, min(reduction - 1, 1)
     height, width = light.shape[2:]
