@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from itertools import groupby
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -14,19 +15,9 @@ from numpy.typing import NDArray
 from bokehcli.model import POINTED, ROLES, ModelCard
 from bokehcli.opencv import cv2
 from bokehcli.options import InferOptions
+from bokehcli.packing import SQUARE, Block, Grid, packed
 from bokehcli.pixels import fit_multiples, focus_hint, halved, resize, to_unit
-from bokehcli.pyramid import (
-    Block,
-    Level,
-    base_state,
-    doubled,
-    inner_box,
-    joined,
-    level_sizes,
-    octave_count,
-    open_tiles,
-    uneven_tiles,
-)
+from bokehcli.pyramid import Level, base_state, doubled, inner_box, level_sizes, octave_count, open_tiles, uneven_tiles
 from bokehcli.resources import usable_cores
 from bokehcli.session import open_session
 from bokehcli.subject import DOUBTFUL, WINDOW, confirmed, doubt, is_held, pointed_at, window_about, without_doubtful
@@ -35,8 +26,8 @@ from bokehcli.tiling import Box, clip, grow
 Image = NDArray[Any]
 Float = NDArray[np.float32]
 
-TILE_PX = 40  # of the state under an octave; context comes on top
-TILES_AT_ONCE = 8
+TILE_PX = 16  # of the state under an octave
+AT_ONCE_PX = 20_000  # of the state, in one run of the octave network; one block may have more
 WHOLE_UP_TO_PX = 256  # octaves up to this long side run over the whole picture
 # A tile is left out where alpha varies by less than this share of what the network itself takes for level. There it is
 # enlarged as alpha, not as a logit; with 1 the two were up to 2/255 apart on validation photos, with 0.1 and 3 % more
@@ -202,16 +193,18 @@ class Network:
         refined: Float = session.run(None, {"photo": photos, "state": states})[0]
         return refined
 
-    def batches(self, blocks: list[Block]) -> list[list[Block]]:
-        """Blocks of one shape each, TILES_AT_ONCE tiles at most, and so many that no thread waits long for another."""
-        tiles = sum(block.down * block.across for block in blocks)
-        most = min(TILES_AT_ONCE, -(-tiles // (4 * self.threads)))
+    def batches(self, blocks: list[Block], grid: Grid) -> list[list[Block]]:
+        """Blocks of one shape each, the largest first: AT_ONCE_PX at most, and so few that no thread waits long for another."""
+
+        def sides_px(block: Block) -> tuple[int, int]:
+            return grid.sides_px(block.down, block.across)
+
+        most_px = min(AT_ONCE_PX, sum(map(prod, map(sides_px, blocks))) // (4 * self.threads))
         result = []
-        for (down, across), some in groupby(blocks, key=lambda block: block[2:]):
-            alike = list(some)
-            together = max(1, most // (down * across))
-            result += [alike[i : i + together] for i in range(0, len(alike), together)]
-        return result
+        for sides, some in groupby(sorted(blocks, key=sides_px), sides_px):
+            alike, together = list(some), max(1, most_px // prod(sides))
+            result += [alike[first : first + together] for first in range(0, len(alike), together)]
+        return sorted(result, key=lambda batch: len(batch) * prod(sides_px(batch[0])), reverse=True)
 
     def refine_tiles(self, picture: Image, below: Level, alpha: Image, top: int) -> tuple[Level, Image]:
         """`refine` and `alpha_of`, but only where alpha (h, w) uint16 varies: elsewhere the network changes nothing.
@@ -219,10 +212,10 @@ class Network:
         Where it varies by so little that the octave's gate stays shut, the state is enlarged, which is the same.
         """
         size = picture.shape[0], picture.shape[1]
-        level = Level(size, below, tile_px=2 * TILE_PX)
+        level = Level(size, below, square_px=2 * TILE_PX * SQUARE)
         finer = enlarged(alpha, size, top)
         card, least = self.card, self.card.gate_from * FULL
-        tiles = uneven_tiles(alpha, TILE_PX, card.gate_px, int(LEVEL * least))
+        refining, enlarging = Grid(TILE_PX, card.context_px), Grid(TILE_PX, 1)
 
         def enlarge_some(some: Sequence[Block]) -> None:
             for box in (block_box(block, below.size) for block in some):
@@ -232,22 +225,25 @@ class Network:
 
         def refine_some(some: Sequence[Block]) -> None:
             boxes = [block_box(block, below.size) for block in some]
-            sides = TILE_PX * some[0].down + 2 * card.context_px, TILE_PX * some[0].across + 2 * card.context_px
+            sides = refining.sides_px(some[0].down, some[0].across)
             around = [inner_box(box, card.context_px, sides, below.size) for box in boxes]
             photos = np.stack([piece(picture, box) for box in around])
             states = np.stack([below.state(box) for box in around])
             refined = self.run_octave(np.ascontiguousarray(to_unit(photos).transpose(0, 3, 1, 2)), states, top)
-            for block, box, outer, state in zip(some, boxes, around, refined, strict=True):
+            for box, outer, state in zip(boxes, around, refined, strict=True):
                 own, place = above(box, outer, size)
                 inner = state[:, *place.slices]
                 finer[own.slices] = self.alpha_of(inner, top)
                 if top == FULL:
-                    level.hold(block, inner)
+                    level.hold(own, inner)
 
+        uneven = uneven_tiles(alpha, TILE_PX, card.gate_px, int(LEVEL * least))
         opened = set(open_tiles(alpha, TILE_PX, card.gate_px, int(least) - ROUNDING))
         with ThreadPoolExecutor(self.threads) as pool:
-            for work, opens in ((refine_some, True), (enlarge_some, False)):
-                list(pool.map(work, self.batches(joined([tile for tile in tiles if (tile in opened) is opens]))))
+            # a block may hold tiles of the other kind, and what is refined has the last word
+            for work, opens, grid in ((enlarge_some, False, enlarging), (refine_some, True, refining)):
+                blocks = packed((tile for tile in uneven if (tile in opened) is opens), grid)
+                list(pool.map(work, self.batches(blocks, grid)))
         return level, finer
 
 

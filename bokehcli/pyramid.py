@@ -4,8 +4,9 @@ A state is (C, h, w) float32: logits of alpha and defocus, hidden channels. Leve
 twice as large, less a row or column where the native size is odd. Pure arrays; the networks are `bokehcli.infer`'s.
 """
 
+import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 
 from bokehcli.opencv import cv2
 from bokehcli.pixels import sampled
-from bokehcli.tiling import Box
+from bokehcli.tiling import Box, common, inside
 
 Image = NDArray[Any]
 Float = NDArray[np.float32]
@@ -65,49 +66,47 @@ def _double(state: Float, result: Float) -> None:
     np.subtract(state[1:], quarter, out=result[2::2])
 
 
-class Block(NamedTuple):
-    """Tiles that are run together: row and column of the first one, and how many there are down and across."""
+class Piece(NamedTuple):
+    """A refined part of a level's state: where it lies, and (C, h, w)."""
 
-    row: int
-    column: int
-    down: int = 1
-    across: int = 1
+    box: Box
+    state: Float
 
 
 @dataclass
 class Level:
-    """One level's state. dense: (C, h, w), or None where only `tiles` of it are held: (C, tile_px, tile_px) by row, column."""
+    """One level's state. dense: (C, h, w), or None where only pieces of it are held.
+
+    pieces: by row and column of the square of `square_px` that each lies in; they do not overlap.
+    """
 
     size: tuple[int, int]
     below: "Level | None" = None
     dense: Float | None = None
-    tiles: dict[tuple[int, int], Float] = field(default_factory=dict)
-    tile_px: int = 0
+    pieces: dict[tuple[int, int], list[Piece]] = field(default_factory=dict)
+    square_px: int = 0
 
     def state(self, box: Box) -> Float:
-        """(C, h, w) of a box inside the level: refined tiles where there are any, else the level below, enlarged."""
+        """(C, h, w) of a box inside the level: refined pieces where there are any, else the level below, enlarged."""
         if self.dense is not None:
             return self.dense[:, *box.slices]
-        down = range(box.top // self.tile_px, -(-box.bottom // self.tile_px))
-        across = range(box.left // self.tile_px, -(-box.right // self.tile_px))
-        tiles = {(row, column): self.tiles.get((row, column)) for row in down for column in across}
-        held = [tile for tile in tiles.values() if tile is not None]
-        if len(held) == len(tiles):
-            state = np.empty((held[0].shape[0], box.height, box.width), np.float32)
+        down, across = (
+            range(first // self.square_px, -(-last // self.square_px)) for first, last in (box[:2], box[2:])
+        )
+        near = [piece for square in itertools.product(down, across) for piece in self.pieces.get(square, ())]
+        shared = [(piece, both) for piece in near if (both := common(piece.box, box)) is not None]
+        if sum(both.height * both.width for _, both in shared) == box.height * box.width:
+            state = np.empty((near[0].state.shape[0], box.height, box.width), np.float32)
         else:
             state = self.enlarged(box)
-        for (row, column), tile in tiles.items():
-            if tile is not None:
-                overlay(state, box, tile, row * self.tile_px, column * self.tile_px)
+        for piece, both in shared:
+            state[:, *inside(both, box).slices] = piece.state[:, *inside(both, piece.box).slices]
         return state
 
-    def hold(self, block: Block, state: Float) -> None:
-        """Keep the refined state (C, h, w) of a block of tiles."""
-        side = self.tile_px
-        for i in range(block.down):
-            for j in range(block.across):
-                tile = state[:, i * side : (i + 1) * side, j * side : (j + 1) * side]
-                self.tiles[block.row + i, block.column + j] = tile.copy()
+    def hold(self, box: Box, state: Float) -> None:
+        """Keep the refined state (C, h, w) of a box that lies within one square."""
+        square = box.top // self.square_px, box.left // self.square_px
+        self.pieces.setdefault(square, []).append(Piece(box, state.copy()))
 
     def enlarged(self, box: Box) -> Float:
         """(C, h, w) of a box from the level below."""
@@ -117,16 +116,6 @@ class Level:
         under = Box(first_row, min(rows, box.bottom // 2 + 1), first_column, min(columns, box.right // 2 + 1))
         top, left = box.top - 2 * under.top, box.left - 2 * under.left
         return doubled(self.below.state(under))[:, top : top + box.height, left : left + box.width]
-
-
-def overlay(state: Float, box: Box, tile: Float, top: int, left: int) -> None:
-    """Put what a tile at (top, left) and a box have in common from the tile (C, h, w) into the box's state, in place."""
-    bottom, right = min(box.bottom, top + tile.shape[1]), min(box.right, left + tile.shape[2])
-    first_row, first_column = max(box.top, top), max(box.left, left)
-    if first_row < bottom and first_column < right:
-        state[:, first_row - box.top : bottom - box.top, first_column - box.left : right - box.left] = tile[
-            :, first_row - top : bottom - top, first_column - left : right - left
-        ]
 
 
 def uneven_tiles(alpha: Image, tile_px: int, reach_px: int, least: int) -> list[tuple[int, int]]:
@@ -144,23 +133,6 @@ def open_tiles(alpha: Image, tile_px: int, reach_px: int, least: int) -> list[tu
     window = np.ones((2 * reach_px + 1,) * 2, np.uint8)
     spread = cv2.subtract(cv2.dilate(alpha, window), cv2.erode(alpha, window))
     return _places(_around(spread, tile_px, 0, cv2.dilate) > least)
-
-
-def joined(tiles: Sequence[tuple[int, int]]) -> list[Block]:
-    """Tiles put together to two by two, to two side by side or below each other, or alone, in that order.
-
-    What is run around a block for context is less than what is run around each of its tiles.
-    """
-    left = dict.fromkeys(tiles)
-    blocks = []
-    for down, across in ((2, 2), (1, 2), (2, 1), (1, 1)):
-        for row, column in tiles:
-            held = [(row + i, column + j) for i in range(down) for j in range(across)]
-            if all(tile in left for tile in held):
-                blocks.append(Block(row, column, down, across))
-                for tile in held:
-                    del left[tile]
-    return blocks
 
 
 def _places(found: NDArray[np.bool_]) -> list[tuple[int, int]]:

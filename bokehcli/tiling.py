@@ -46,6 +46,17 @@ def clip(box: Box, size: tuple[int, ...]) -> Box:
     return Box(max(box.top, 0), min(box.bottom, size[0]), max(box.left, 0), min(box.right, size[1]))
 
 
+def common(box: Box, other: Box) -> Box | None:
+    """What two boxes have in common; None if that is nothing."""
+    both = Box(max(box.top, other.top), min(box.bottom, other.bottom), max(box.left, other.left), min(box.right, other.right))
+    return both if both.height > 0 and both.width > 0 else None
+
+
+def inside(box: Box, outer: Box) -> Box:
+    """A box counted from the upper left corner of another one."""
+    return Box(box.top - outer.top, box.bottom - outer.top, box.left - outer.left, box.right - outer.left)
+
+
 def parts_of(box: Box, side_px: int) -> Iterator[Box]:
     """`boxes_of` for a box."""
     for part in boxes_of((box.height, box.width), side_px):

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from bokehcli.pyramid import Level, base_state, doubled, inner_box, joined, level_sizes, octave_count, open_tiles, uneven_tiles
-from bokehcli.tiling import Box, boxes_of
+from bokehcli.pyramid import Level, base_state, doubled, inner_box, level_sizes, octave_count, open_tiles, uneven_tiles
+from bokehcli.tiling import Box, boxes_of, parts_of
 
 
 def random_state(height: int, width: int, channels: int = 3) -> NDArray[np.float32]:
@@ -60,12 +60,13 @@ def test_a_level_of_tiles_gives_any_box_as_the_whole_would(height: int, width: i
     size = 2 * height - odd_rows, 2 * width - odd_columns
     assert below.dense is not None
     whole = doubled(below.dense)[:, : size[0], : size[1]].copy()
-    level = Level(size, below, tile_px=8)
-    for tile in boxes_of(size, 8):
-        if data.draw(st.booleans()):
-            refined = random_state(tile.height, tile.width)
-            whole[:, *tile.slices] = refined
-            level.tiles[tile.top // 8, tile.left // 8] = refined
+    level = Level(size, below, square_px=8)
+    for square in boxes_of(size, 8):
+        for piece in parts_of(square, data.draw(st.sampled_from((3, 4, 8)))):
+            if data.draw(st.booleans()):
+                refined = random_state(piece.height, piece.width)
+                whole[:, *piece.slices] = refined
+                level.hold(piece, refined)
     top, left = data.draw(st.integers(0, size[0] - 1)), data.draw(st.integers(0, size[1] - 1))
     box = Box(top, data.draw(st.integers(top + 1, size[0])), left, data.draw(st.integers(left + 1, size[1])))
     np.testing.assert_allclose(level.state(box), whole[:, *box.slices], atol=1e-5)
@@ -104,22 +105,6 @@ def test_open_tiles_are_those_that_a_varied_window_touches(
         if int(window.max()) - int(window.min()) > least:
             found.add((y // tile_px, x // tile_px))
     assert open_tiles(alpha, tile_px, reach_px, least) == sorted(found)
-
-
-@given(st.sets(st.tuples(st.integers(0, 6), st.integers(0, 6))))
-def test_blocks_hold_every_tile_once_and_the_largest_first(tiles: set[tuple[int, int]]) -> None:
-    blocks = joined(sorted(tiles))
-    held = [[(row + i, column + j) for i in range(down) for j in range(across)] for row, column, down, across in blocks]
-    assert sorted(tile for block in held for tile in block) == sorted(tiles)
-    assert [len(block) for block in held] == sorted((len(block) for block in held), reverse=True)
-    alone = {block[0] for block in held if len(block) == 1}
-    assert not any((row, column + 1) in alone or (row + 1, column) in alone for row, column in alone)
-
-
-def test_blocks_are_as_large_as_may_be() -> None:
-    assert joined([(0, 0), (0, 1), (0, 2), (1, 0), (1, 1)]) == [(0, 0, 2, 2), (0, 2, 1, 1)]
-    assert joined([(0, 1), (1, 1), (1, 2), (3, 0), (4, 0)]) == [(1, 1, 1, 2), (3, 0, 2, 1), (0, 1, 1, 1)]
-    assert joined([]) == []
 
 
 @given(st.integers(1, 700), st.integers(1, 700), st.integers(0, 30), st.integers(16, 256), st.integers(0, 10), st.booleans())
