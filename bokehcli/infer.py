@@ -126,9 +126,10 @@ class Network:
 
     def alpha_of(self, state: Float, top: int) -> Image:
         """(h, w) uint8 or uint16, 0 to `top`, from a state; what is sure becomes exactly 0 or `top`."""
-        sure = self.card.sure
-        alpha: Float = (sigmoid(state[0]) - np.float32(sure)) * np.float32(top / (1.0 - 2.0 * sure))
-        rounded: Image = np.rint(np.clip(alpha, 0.0, top)).astype(np.uint8 if top == 255 else np.uint16)
+        tanh = np.tanh(np.float32(0.5) * state[0])
+        scale = top / (1.0 - 2.0 * self.card.sure)
+        depth = cv2.CV_8U if top == 255 else cv2.CV_16U  # to which OpenCV rounds, and no further than its ends
+        rounded: Image = cv2.addWeighted(tanh, 0.5 * scale, tanh, 0.0, (0.5 - self.card.sure) * scale, dtype=depth)
         return rounded
 
     def overview(self, size: tuple[int, int], pointed: bool = False) -> tuple[int, int]:

@@ -1,10 +1,12 @@
 """Layers of blur, one for each radius of an octave: which of them a place in the picture needs, and how much of each."""
 
+import math
 from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
 
+from bokehcli.opencv import cv2
 from bokehcli.pixels import neighbours
 from bokehcli.tiling import Box
 
@@ -24,8 +26,10 @@ def places_of(position: Float, layers: range) -> Iterator[tuple[int, tuple[slice
 def layer_positions(circle_px: Float, radii_px: list[float]) -> Float:
     """Where circles of confusion lie among the layers: 0 is sharp, n is radii_px[n - 1], linear in log2 radius between."""
     relative = circle_px * np.float32(1.0 / radii_px[0])
-    octave = np.minimum(1.0 + np.log2(np.maximum(relative, 1.0)), np.float32(len(radii_px)))
-    return np.where(relative <= 1.0, relative, octave).astype(np.float32, copy=False)
+    octave = cv2.log(np.maximum(relative, np.float32(1.0))).reshape(relative.shape)  # 0 up to the smallest radius
+    octave *= np.float32(1.0 / math.log(2.0))
+    position: Float = np.minimum(np.minimum(relative, np.float32(1.0)) + octave, np.float32(len(radii_px)))
+    return position
 
 
 def map_at(values: Float, size: tuple[int, int], box: Box, reduction: int) -> Float:
