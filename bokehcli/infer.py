@@ -16,7 +16,7 @@ from bokehcli.model import POINTED, ROLES, ModelCard
 from bokehcli.opencv import cv2
 from bokehcli.options import InferOptions
 from bokehcli.packing import SQUARE, Block, Grid, packed
-from bokehcli.pixels import fit_multiples, focus_hint, halved, resize, to_unit
+from bokehcli.pixels import fit_multiples, focus_hint, halved, resize, to_planes, to_unit
 from bokehcli.pyramid import Level, base_state, doubled, inner_box, level_sizes, octave_count, open_tiles, uneven_tiles
 from bokehcli.resources import usable_cores
 from bokehcli.session import open_session
@@ -184,8 +184,8 @@ class Network:
     def refine(self, picture: Image, state: Float, top: int) -> Float:
         """One run of the octave network over a whole picture (H, W, 3): state (C, h, w) of the half size -> (C or 1, H, W)."""
         height, width = picture.shape[:2]
-        photo = to_unit(piece(picture, Box(0, state.shape[1], 0, state.shape[2]))).transpose(2, 0, 1)[None]
-        refined: Float = self.run_octave(np.ascontiguousarray(photo), np.ascontiguousarray(state[None]), top)[0]
+        photo = to_planes(piece(picture, Box(0, state.shape[1], 0, state.shape[2]))[None])
+        refined: Float = self.run_octave(photo, np.ascontiguousarray(state[None]), top)[0]
         return refined[:, :height, :width]
 
     def run_octave(self, photos: Float, states: Float, top: int) -> Float:
@@ -230,7 +230,7 @@ class Network:
             around = [inner_box(box, card.context_px, sides, below.size) for box in boxes]
             photos = np.stack([piece(picture, box) for box in around])
             states = np.stack([below.state(box) for box in around])
-            refined = self.run_octave(np.ascontiguousarray(to_unit(photos).transpose(0, 3, 1, 2)), states, top)
+            refined = self.run_octave(to_planes(photos), states, top)
             for box, outer, state in zip(boxes, around, refined, strict=True):
                 own, place = above(box, outer, size)
                 inner = state[:, *place.slices]

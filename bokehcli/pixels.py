@@ -24,6 +24,16 @@ def to_unit(image: NDArray[Any]) -> Float:
     return (image.astype(np.float32) * np.float32(1.0 / np.iinfo(image.dtype).max)).astype(np.float32, copy=False)
 
 
+def to_planes(images: NDArray[Any]) -> Float:
+    """(N, H, W, 3) uint8 or uint16 -> (N, 3, H, W) float32 in [0, 1], as networks take them."""
+    count, height, width, channels = images.shape
+    planes = np.empty((count, channels, height, width), np.float32)
+    for image, unit in zip(images, planes, strict=True):
+        for plane, out in zip(cv2.split(image), unit, strict=True):
+            np.multiply(plane, np.float32(1.0 / np.iinfo(images.dtype).max), out=out, dtype=np.float32)
+    return planes
+
+
 def from_unit(image: Float, dtype: Any) -> NDArray[Any]:
     """(H, W, ...) float32 -> `dtype` (uint8 or uint16), clipped to [0, 1] and rounded to nearest."""
     top = np.iinfo(dtype).max
@@ -97,11 +107,21 @@ def neighbours(length: int, step: float, first: int, last: int) -> tuple[NDArray
 
 def halved(image: NDArray[Any]) -> NDArray[Any]:
     """(H, W, C) -> half the size, rounded up: area average, an odd last row or column counting twice."""
-    down, right = image.shape[0] % 2, image.shape[1] % 2
-    if down or right:
-        image = cv2.copyMakeBorder(image, 0, down, 0, right, cv2.BORDER_REPLICATE)
-    smaller: NDArray[Any] = cv2.resize(image, (image.shape[1] // 2, image.shape[0] // 2), interpolation=cv2.INTER_AREA)
+    height, width = image.shape[:2]
+    smaller = np.empty((-(-height // 2), -(-width // 2), *image.shape[2:]), image.dtype)
+    _halve(image[: height // 2 * 2, : width // 2 * 2], smaller[: height // 2, : width // 2])
+    if height % 2 or width % 2:  # the last pixels are brought to even sides, which for all of them would take twice the time
+        last = image[height - 2 + height % 2 :], image[:, width - 2 + width % 2 :]
+        for strip, half in zip(last, (smaller[-1:], smaller[:, -1:]), strict=True):
+            down, right = strip.shape[0] % 2, strip.shape[1] % 2
+            _halve(cv2.copyMakeBorder(strip, 0, down, 0, right, cv2.BORDER_REPLICATE), half)
     return smaller
+
+
+def _halve(image: NDArray[Any], smaller: NDArray[Any]) -> None:
+    """The area average of two by two pixels, into `smaller`."""
+    if smaller.size:
+        cv2.resize(image, smaller.shape[1::-1], dst=smaller, interpolation=cv2.INTER_AREA)
 
 
 def fit_long_side(size: tuple[int, int], long_side: int) -> tuple[int, int]:

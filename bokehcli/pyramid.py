@@ -137,7 +137,8 @@ def open_tiles(alpha: Image, tile_px: int, reach_px: int, least: int) -> list[tu
 
 def _places(found: NDArray[np.bool_]) -> list[tuple[int, int]]:
     """Row and column of what is true, ascending."""
-    return [(int(row), int(column)) for row, column in np.argwhere(found)]
+    rows, columns = np.nonzero(found)
+    return list(zip(rows.tolist(), columns.tolist(), strict=True))
 
 
 def _around(alpha: Image, tile_px: int, reach_px: int, extreme: Callable[..., Image]) -> Image:

@@ -21,6 +21,7 @@ from bokehcli.metadata import attach_metadata
 from bokehcli.model import find_model
 from bokehcli.options import DecodeOptions, InferOptions, LensOptions
 from bokehcli.photo import Container
+from bokehcli.resources import keep_freed_memory
 from tests.bench.machine import machine
 
 
@@ -42,6 +43,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--strength", type=float, default=LensOptions.strength)
     arguments = parser.parse_args()
+    keep_freed_memory()  # as a run does
     data, name = arguments.photo.read_bytes(), str(arguments.photo)
     if arguments.megapixels:
         image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
