@@ -3,7 +3,7 @@
 A scatter as gather in layers: the light that is not in focus is premultiplied with its weight, blurred with aperture
 kernels of radii in octaves, and divided by the blurred weight, so that neither side of an edge gets the other's colour.
 Everything happens in linear light. Work goes block by block, so that memory does not grow with the photo; what is far out of
-focus has no detail, and its blocks are made at half or quarter size up to the encoded background.
+focus has no detail, and its blocks are made at half size up to the light, or at a quarter up to the encoded background.
 """
 
 import math
@@ -127,7 +127,9 @@ class Lens:
         position = np.clip(layer_positions(circles_px, self.radii_px), block.layers[0], block.layers[-1])
         mixed = np.zeros((planes, *position.shape), np.float32)
         for layer, (rows, columns) in places_of(position, block.layers):
-            share = np.maximum(np.float32(0.0), np.float32(1.0) - np.abs(position[rows, columns] - np.float32(layer)))
+            share = position[rows, columns] - np.float32(layer)
+            np.abs(share, out=share)
+            np.maximum(np.subtract(np.float32(1.0), share, out=share), np.float32(0.0), out=share)
             part = Box(inner.top + rows.start, inner.top + rows.stop, inner.left + columns.start, inner.left + columns.stop)
             blurred = self.blurred(block, part, layer, patch, planes)
             for plane, sum_of_layers in zip(blurred, mixed[:, rows, columns], strict=True):

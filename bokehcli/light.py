@@ -255,7 +255,9 @@ def compress(colour: Float, gain: float) -> Float:
     level = np.maximum(np.maximum(colour[0], colour[1]), colour[2])
     if gain == 0.0 or level.max() <= optics.HIGHLIGHT_KNEE:
         return colour
-    return colour * expansion(level, -gain)
+    bright, colour = level > np.float32(optics.HIGHLIGHT_KNEE), colour.copy()
+    colour[:, bright] *= expansion(level[bright], -gain)
+    return colour
 
 
 def encode_light(colour: Float, codes: Sequence[NDArray[np.uint16]]) -> NDArray[np.uint16]:
