@@ -164,8 +164,7 @@ class Lens:
         for kernel, share in self.kernels(block, inner, optics.reduced_radius_px(self.radii_px[layer - 1], reduction)):
             through = convolved(patch.crop(grow(outer, kernel.shape[0] // 2), reduction)[:planes], kernel)
             if times > 1:
-                top, left = inner.top - outer.top * times, inner.left - outer.left * times
-                through = resized(through, times)[:, top : top + inner.height, left : left + inner.width]
+                through = enlarged(through, times, outer, inner)
             through = through if share is None else through * share
             blurred = through if blurred is None else blurred + through
         assert blurred is not None
@@ -206,9 +205,8 @@ def paint(rendered: Image, lens: Lens, block: Block) -> None:
     # one pixel more on each side, for the interpolation between reduced pixels
     outer = inner if block.reduction == 1 else grow(inner, 1)
     light, reduction = lens.background_of(block, outer), block.reduction
-    if reduction < optics.LARGEST_REDUCTION:  # enlarged as encoded values, small bright spots would lose 2 % of their light
-        light = enlarged(light, reduction, outer, block.box)
-        reduction = 1
+    if 1 < reduction < optics.LARGEST_REDUCTION:  # as encoded values, small bright spots would lose 2 % of their light
+        light, reduction = enlarged(light, reduction, outer, block.box), 1
     background, known = develop(light, lens.scene), None
     if len(light) == 4 and light[3].min() < optics.FADE_WEIGHT:
         known = light[3] * np.float32(1.0 / optics.FADE_WEIGHT)
@@ -277,8 +275,9 @@ def convolved(light: Float, kernel: Float) -> Float:
 
 
 def enlarged(light: Float, times: int, whole: Box, part: Box) -> Float:
-    """`enlarge` for planes (3 or 4, h, w)."""
-    return light if times == 1 else np.stack([enlarge(plane, times, whole, part) for plane in light])
+    """`enlarge` for planes (3 or 4, h, w) of light; `part` leaves out the outermost of the reduced pixels, see `resized`."""
+    top, left = part.top - whole.top * times, part.left - whole.left * times
+    return resized(light, times)[:, top : top + part.height, left : left + part.width]
 
 
 def enlarge(picture: Image, times: int, whole: Box, part: Box) -> Image:

@@ -21,8 +21,8 @@ SUPERSAMPLING = 8
 # least. What is out of focus is 61 to 63 dB from a rendering at full size throughout, on three photos of 12 MP; with half the
 # size only from 12 px on it is 63 dB from it and takes a third more time, with a quarter from 14 px on 58 to 62 dB.
 REDUCE_FROM_PX = {2: 7.0, 4: 24.0}
+LARGEST_REDUCTION = max(REDUCE_FROM_PX)
 LONGEST_REACH = 1.26  # of an aperture's corner, in radii, at most: a square of the disc's area
-LARGEST_REDUCTION = 4
 # A pixel gives light to the blur by max(0, 1 - SOURCE_SLOPE x alpha). With the plain 1 - alpha the mixed pixels of an edge
 # of one pixel's width give 1/6 pixel of the subject's own light away, with this 1/96.
 SOURCE_SLOPE = 4.0

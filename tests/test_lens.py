@@ -421,15 +421,16 @@ def test_no_seam_shows_on_a_real_photo(
     assert np.count_nonzero(difference) > 0  # some blocks are reduced at all
 
 
-def test_blocks_enlarged_from_the_wrong_place_would_show(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("how", "strength"), [("enlarged", 0.5), ("enlarge", 1.0)])  # half and quarter size
+def test_blocks_enlarged_from_the_wrong_place_would_show(how: str, strength: float, monkeypatch: pytest.MonkeyPatch) -> None:
     def shifted(image: Image, times: int, whole: Box, part: Box) -> Image:
-        return np.roll(enlarge(image, times, whole, part), 1, axis=1)
+        return np.roll(right(image, times, whole, part), 1, axis=1)
 
-    enlarge = lens.enlarge
-    monkeypatch.setattr(lens, "enlarge", shifted)
+    right = getattr(lens, how)
+    monkeypatch.setattr(lens, how, shifted)
     image = picture("noise")
     alpha = np.zeros(image.shape[:2], np.uint8)
-    native = from_native(monkeypatch, image, alpha, np.ones((1, 1), np.float32), LensOptions(strength=0.5))
+    native = from_native(monkeypatch, image, alpha, np.ones((1, 1), np.float32), LensOptions(strength=strength))
     assert native.max() > 1.0
 
 
