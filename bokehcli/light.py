@@ -207,7 +207,8 @@ def looks_up_16_bits() -> bool:
 
 def largest_channel(image: Image) -> Image:
     """(h, w, 3) -> (h, w)."""
-    red, green, blue = cv2.split(image)
+    red, green, blue = (np.empty(image.shape[:2], image.dtype) for _ in range(3))
+    cv2.split(image, [red, green, blue])  # into arrays that are there, in half the time
     largest: Image = cv2.max(cv2.max(red, green), blue)
     return largest
 
@@ -252,18 +253,27 @@ def expansion(level: Float, gain: float) -> Float:
 
 def compress(colour: Float, gain: float) -> Float:
     """Undo the highlight curve: (3, h, w) linear light, as it is where nothing has to change."""
+    knee, slope = np.float32(optics.HIGHLIGHT_KNEE), np.float32(gain / (1.0 - optics.HIGHLIGHT_KNEE))
     level = np.maximum(np.maximum(colour[0], colour[1]), colour[2])
-    if gain == 0.0 or level.max() <= optics.HIGHLIGHT_KNEE:
+    if gain == 0.0 or level.max() <= knee:
         return colour
-    bright, colour = level > np.float32(optics.HIGHLIGHT_KNEE), colour.copy()
-    colour[:, bright] *= expansion(level[bright], -gain)
-    return colour
+    # `expansion` of -gain in place, which is 1 exactly up to the knee
+    np.maximum(level, knee, out=level)
+    factor = level - knee
+    over = factor * slope
+    over += np.float32(1.0)
+    factor /= over
+    factor += knee
+    factor /= level
+    result: Float = colour * factor
+    return result
 
 
 def encode_light(colour: Float, codes: Sequence[NDArray[np.uint16]]) -> NDArray[np.uint16]:
     """(3, h, w) linear light -> (h, w, 3) encoded, 0 to CODES - 1. codes: `encoding_table` of all channels or of each."""
-    roots = np.maximum(colour, np.float32(0.0))
-    np.sqrt(roots, out=roots)
-    tall = cv2.multiply(roots.reshape(-1, roots.shape[2]), float(CODES - 1), dtype=cv2.CV_16U)  # rounds, and ends at the top
-    encoded: NDArray[np.uint16] = looked_up(cv2.merge(list(tall.reshape(roots.shape))), *codes)
+    tall = colour.reshape(-1, colour.shape[2])
+    roots = cv2.max(tall, 0.0)
+    cv2.sqrt(roots, dst=roots)
+    steps = cv2.addWeighted(roots, CODES - 1, roots, 0.0, 0.0, dtype=cv2.CV_16U)  # rounds, and ends at the top
+    encoded: NDArray[np.uint16] = looked_up(cv2.merge(list(steps.reshape(colour.shape))), *codes)
     return encoded
