@@ -126,10 +126,10 @@ class Network:
 
     def alpha_of(self, state: Float, top: int) -> Image:
         """(h, w) uint8 or uint16, 0 to `top`, from a state; what is sure becomes exactly 0 or `top`."""
-        tanh = np.tanh(np.float32(0.5) * state[0])
+        share = sigmoid(state[0])
         scale = top / (1.0 - 2.0 * self.card.sure)
         depth = cv2.CV_8U if top == 255 else cv2.CV_16U  # to which OpenCV rounds, and no further than its ends
-        rounded: Image = cv2.addWeighted(tanh, 0.5 * scale, tanh, 0.0, (0.5 - self.card.sure) * scale, dtype=depth)
+        rounded: Image = cv2.addWeighted(share, scale, share, 0.0, -self.card.sure * scale, dtype=depth)
         return rounded
 
     def overview(self, size: tuple[int, int], pointed: bool = False) -> tuple[int, int]:
@@ -184,7 +184,7 @@ class Network:
     def refine(self, picture: Image, state: Float, top: int) -> Float:
         """One run of the octave network over a whole picture (H, W, 3): state (C, h, w) of the half size -> (C or 1, H, W)."""
         height, width = picture.shape[:2]
-        photo = to_planes(piece(picture, Box(0, state.shape[1], 0, state.shape[2]))[None])
+        photo = to_planes([piece(picture, Box(0, state.shape[1], 0, state.shape[2]))])
         refined: Float = self.run_octave(photo, np.ascontiguousarray(state[None]), top)[0]
         return refined[:, :height, :width]
 
@@ -222,15 +222,16 @@ class Network:
             for box in (block_box(block, below.size) for block in some):
                 outer = clip(grow(box, 1), below.size)
                 own, place = above(box, outer, size)
-                finer[own.slices] = self.alpha_of(doubled(below.state(outer)[:1])[:, *place.slices], top)
+                finer[own.slices] = self.alpha_of(doubled(below.state(outer, 1))[:, *place.slices], top)
 
         def refine_some(some: Sequence[Block]) -> None:
             boxes = [block_box(block, below.size) for block in some]
             sides = refining.sides_px(some[0].down, some[0].across)
             around = [inner_box(box, card.context_px, sides, below.size) for box in boxes]
-            photos = np.stack([piece(picture, box) for box in around])
-            states = np.stack([below.state(box) for box in around])
-            refined = self.run_octave(to_planes(photos), states, top)
+            states = np.empty((len(around), card.channels, around[0].height, around[0].width), np.float32)
+            for state, box in zip(states, around, strict=True):
+                below.fill(state, box)
+            refined = self.run_octave(to_planes([piece(picture, box) for box in around]), states, top)
             for box, outer, state in zip(boxes, around, refined, strict=True):
                 own, place = above(box, outer, size)
                 inner = state[:, *place.slices]
@@ -286,6 +287,7 @@ def pyramid(image: Image, octaves: int) -> list[Image]:
 
 
 def sigmoid(logit: Float) -> Float:
-    """1 / (1 + exp(-x)), (h, w) float32."""
-    half: Float = np.tanh(0.5 * logit).astype(np.float32, copy=False)
-    return 0.5 * half + np.float32(0.5)
+    """1 / (1 + exp(-x)), (h, w) float32; with OpenCV's exponential in a third of the time of numpy's hyperbolic tangent."""
+    share: Float = cv2.exp(-logit)
+    share += np.float32(1.0)
+    return np.divide(np.float32(1.0), share, out=share)

@@ -51,19 +51,10 @@ def base_state(state: Float, native: tuple[int, int], octaves: int) -> Float:
 def doubled(state: Float) -> Float:
     """(C, h, w) -> (C, 2h, 2w), bilinear, pixel centres aligned, the border repeated."""
     channels, height, width = state.shape
-    tall = np.empty((channels, 2 * height, width), np.float32)
-    _double(state.transpose(1, 0, 2), tall.transpose(1, 0, 2))
-    wide = np.empty((channels, 2 * height, 2 * width), np.float32)
-    _double(tall.transpose(2, 0, 1), wide.transpose(2, 0, 1))
-    return wide
-
-
-def _double(state: Float, result: Float) -> None:
-    """`doubled` along the first axis alone, into `result`."""
-    quarter = (state[1:] - state[:-1]) * np.float32(0.25)
-    result[0], result[-1] = state[0], state[-1]
-    np.add(state[:-1], quarter, out=result[1:-1:2])
-    np.subtract(state[1:], quarter, out=result[2::2])
+    result = np.empty((channels, 2 * height, 2 * width), np.float32)
+    for channel, twice in zip(state, result, strict=True):
+        cv2.resize(channel, (2 * width, 2 * height), dst=twice, interpolation=cv2.INTER_LINEAR)
+    return result
 
 
 class Piece(NamedTuple):
@@ -86,36 +77,43 @@ class Level:
     pieces: dict[tuple[int, int], list[Piece]] = field(default_factory=dict)
     square_px: int = 0
 
-    def state(self, box: Box) -> Float:
-        """(C, h, w) of a box inside the level: refined pieces where there are any, else the level below, enlarged."""
+    def state(self, box: Box, channels: int) -> Float:
+        """(channels, h, w) of a box inside the level, the first of its channels; may be a view."""
         if self.dense is not None:
-            return self.dense[:, *box.slices]
+            return self.dense[:channels, *box.slices]
+        state = np.empty((channels, box.height, box.width), np.float32)
+        self.fill(state, box)
+        return state
+
+    def fill(self, state: Float, box: Box) -> None:
+        """Set (C, h, w) to the state of a box: refined pieces where there are any, else the level below, enlarged."""
+        channels = len(state)
+        if self.dense is not None:
+            state[:] = self.dense[:channels, *box.slices]
+            return
         down, across = (
             range(first // self.square_px, -(-last // self.square_px)) for first, last in (box[:2], box[2:])
         )
         near = [piece for square in itertools.product(down, across) for piece in self.pieces.get(square, ())]
         shared = [(piece, both) for piece in near if (both := common(piece.box, box)) is not None]
-        if sum(both.height * both.width for _, both in shared) == box.height * box.width:
-            state = np.empty((near[0].state.shape[0], box.height, box.width), np.float32)
-        else:
-            state = self.enlarged(box)
+        if sum(both.height * both.width for _, both in shared) < box.height * box.width:
+            state[:] = self.enlarged(box, channels)
         for piece, both in shared:
-            state[:, *inside(both, box).slices] = piece.state[:, *inside(both, piece.box).slices]
-        return state
+            state[:, *inside(both, box).slices] = piece.state[:channels, *inside(both, piece.box).slices]
 
     def hold(self, box: Box, state: Float) -> None:
         """Keep the refined state (C, h, w) of a box that lies within one square."""
         square = box.top // self.square_px, box.left // self.square_px
         self.pieces.setdefault(square, []).append(Piece(box, state.copy()))
 
-    def enlarged(self, box: Box) -> Float:
-        """(C, h, w) of a box from the level below."""
+    def enlarged(self, box: Box, channels: int) -> Float:
+        """(channels, h, w) of a box from the level below."""
         assert self.below is not None
         rows, columns = self.below.size
         first_row, first_column = max(0, (box.top - 1) // 2), max(0, (box.left - 1) // 2)
         under = Box(first_row, min(rows, box.bottom // 2 + 1), first_column, min(columns, box.right // 2 + 1))
         top, left = box.top - 2 * under.top, box.left - 2 * under.left
-        return doubled(self.below.state(under))[:, top : top + box.height, left : left + box.width]
+        return doubled(self.below.state(under, channels))[:, top : top + box.height, left : left + box.width]
 
 
 def uneven_tiles(alpha: Image, tile_px: int, reach_px: int, least: int) -> list[tuple[int, int]]:
