@@ -16,8 +16,6 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from urllib.parse import quote
 
-import typer
-
 from bokehcli import remote
 from bokehcli.errors import LedgerError
 from bokehcli.remote import Place, Signature, Url, place_of
@@ -83,6 +81,8 @@ def folder_of(out: Place) -> Path:
     if not isinstance(out, Url):
         return out
     name = quote(str(out), safe="")[:NAME_CHARACTERS]
+    import typer  # the command line, which processes that render do without
+
     return Path(typer.get_app_dir("bokeh")) / "ledgers" / f"{name}-{hashlib.sha256(str(out).encode()).hexdigest()[:8]}"
 
 

@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
+if TYPE_CHECKING:  # the commands that start processes need no arrays, and numpy takes a tenth of a second
+    from numpy.typing import NDArray
 
 FLOAT_BITS = 32  # of a channel, by which photos of floats are known
 
@@ -57,8 +57,8 @@ class Photo:
 
     name: str
     container: Container
-    image: NDArray[Any]
-    opacity: NDArray[Any] | None = None
+    image: "NDArray[Any]"
+    opacity: "NDArray[Any] | None" = None
     grey: bool = False
     orientation: int = 1
     quality: int | None = None
@@ -72,4 +72,5 @@ class Photo:
     @property
     def megapixels(self) -> float:
         """Pixels in millions."""
-        return float(np.prod(self.image.shape[:2])) / 1e6
+        height, width = self.image.shape[:2]
+        return float(height * width) / 1e6

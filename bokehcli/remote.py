@@ -17,7 +17,6 @@ from functools import lru_cache
 from pathlib import Path, PurePath, PurePosixPath
 from typing import Any
 from urllib.parse import unquote, urlsplit
-from urllib.request import url2pathname
 
 from bokehcli.errors import MissingDependency, UsageError
 
@@ -64,6 +63,8 @@ def place_of(text: str) -> Place:
     if matched is None:
         return Path(text)
     if matched.group(1).lower() in LOCAL_SCHEMES:
+        from urllib.request import url2pathname  # which brings all of HTTP along
+
         return Path(url2pathname(unquote(urlsplit(text).path)))
     url = Url(text)
     if len(url.parts) < 2:

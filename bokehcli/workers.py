@@ -7,6 +7,7 @@ process dies; here that costs its photo and nothing else.
 
 import math
 import multiprocessing
+import os
 import signal
 import sys
 import time
@@ -17,7 +18,7 @@ from multiprocessing import connection
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
 from types import FrameType, TracebackType
-from typing import Protocol
+from typing import NoReturn, Protocol
 
 from bokehcli.budget import Budget, megapixels_within
 from bokehcli.discover import Job
@@ -220,7 +221,7 @@ class Pool:
         return worker
 
 
-def serve(pipe: Connection, options: RunOptions, opening: Opening) -> None:
+def serve(pipe: Connection, options: RunOptions, opening: Opening) -> NoReturn:
     """What a worker does: open a renderer, say so with None (or send the error), then do job after job.
 
     It leaves when its pipe closes, so also when the process that hands out jobs was killed.
@@ -245,6 +246,7 @@ def serve(pipe: Connection, options: RunOptions, opening: Opening) -> None:
         pass
     finally:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it leaves anyway, and what runs at exit is not to be interrupted
+    os._exit(0)  # all is written and said; to take the interpreter and the network apart would take a tenth of a second
 
 
 def stop(workers: Sequence[Worker]) -> None:

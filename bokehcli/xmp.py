@@ -1,7 +1,7 @@
 """XMP packets: what has to change in them, and what is added to their history, as text; nothing else of them moves."""
 
 import re
-from xml.sax.saxutils import quoteattr
+from html import escape
 
 from bokehcli import __version__
 
@@ -55,7 +55,7 @@ def with_edit(xmp: bytes | None, edit: str) -> bytes | None:
     event = (
         b'<rdf:li xmlns:stEvt="http://ns.adobe.com/xap/1.0/sType/ResourceEvent#" stEvt:action="filtered" '
         b"stEvt:softwareAgent=%b stEvt:parameters=%b/>"
-    ) % (quoteattr(f"bokeh {__version__}").encode(), quoteattr(edit).encode())
+    ) % tuple(f'"{escape(value)}"'.encode() for value in (f"bokeh {__version__}", edit))
     history = HISTORY_END.search(packet)
     end = packet.rfind(RDF_END)
     if history:

@@ -98,7 +98,7 @@ def wait_for(condition: Callable[[], bool]) -> None:
 @pytest.fixture(autouse=True)
 def own_ledgers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Ledgers of URLs lie in the test's folder."""
-    monkeypatch.setattr("bokehcli.entries.typer.get_app_dir", lambda name: str(tmp_path / "home" / name))
+    monkeypatch.setattr("typer.get_app_dir", lambda name: str(tmp_path / "home" / name))
 
 
 @pytest.fixture

@@ -34,7 +34,7 @@ def test_the_wheel_holds_the_package_its_model_and_nothing_else(unpacked: Path) 
     assert models == {CARD, "README.md", *(f"{role}.onnx" for role in (*ROLES, POINTED))}
     assert (unpacked / "bokehcli" / "py.typed").exists()
     (entry_points,) = unpacked.glob("*.dist-info/entry_points.txt")
-    assert "bokeh = bokehcli.cli:main" in entry_points.read_text()
+    assert "bokeh = bokehcli.__main__:main" in entry_points.read_text()
 
 
 def test_the_wheel_renders_a_photo_from_another_folder(unpacked: Path, photos: Path, tmp_path: Path) -> None:

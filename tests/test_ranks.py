@@ -101,8 +101,18 @@ def test_help_and_version_load_nothing_heavy(arguments: list[str]) -> None:
         "import sys\n"
         "from bokehcli.cli import main\n"
         "main(sys.argv[1:])\n"
-        "print(*sorted({'torch', 'cv2', 'onnxruntime'} & set(sys.modules)), file=sys.stderr)\n"
+        "print(*sorted({'torch', 'cv2', 'numpy', 'onnxruntime'} & set(sys.modules)), file=sys.stderr)\n"
     )
     done = subprocess.run([sys.executable, "-c", script, *arguments], capture_output=True, text=True, check=True)
     assert done.stderr.strip() == ""
     assert done.stdout != ""
+
+
+def test_a_process_that_renders_does_not_load_the_command_line() -> None:
+    # multiprocessing imports the main module anew in each, and then the function that works there
+    script = (
+        "import sys, bokehcli.__main__, bokehcli.pipeline, bokehcli.workers\n"
+        "print(*sorted({'typer', 'rich', 'bokehcli.cli'} & set(sys.modules)))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == ""
