@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
-from itertools import groupby
+from itertools import chain, groupby, pairwise
 from math import prod
 from typing import Any
 
@@ -17,7 +17,7 @@ from bokehcli.opencv import cv2
 from bokehcli.options import InferOptions
 from bokehcli.packing import SQUARE, Block, Grid, packed
 from bokehcli.pixels import fit_multiples, focus_hint, halved, resize, to_planes, to_unit
-from bokehcli.pyramid import Level, base_state, doubled, inner_box, level_sizes, octave_count, open_tiles, uneven_tiles
+from bokehcli.pyramid import Level, base_state, doubled, inner_box, level_sizes, octave_count, varied_tiles
 from bokehcli.resources import usable_cores
 from bokehcli.session import open_session
 from bokehcli.subject import DOUBTFUL, WINDOW, confirmed, doubt, is_held, pointed_at, window_about, without_doubtful
@@ -25,10 +25,13 @@ from bokehcli.tiling import Box, clip, grow
 
 Image = NDArray[Any]
 Float = NDArray[np.float32]
+Tile = tuple[int, int]  # row and column
 
 TILE_PX = 16  # of the state under an octave
 AT_ONCE_PX = 20_000  # of the state, in one run of the octave network; one block may have more
 WHOLE_UP_TO_PX = 256  # octaves up to this long side run over the whole picture
+# What a block costs beside its pixels, in pixels: a third of a millisecond of preparing and putting back.
+REFINING_PX, ENLARGING_PX = 1000, 10_000
 # A tile is left out where alpha varies by less than this share of what the network itself takes for level. There it is
 # enlarged as alpha, not as a logit. On 160 validation photos brought to 3 MP alpha differs by 1/255 at most from a run over the
 # whole, and nowhere on every fourth of them; with 0.1 by 2/255 in two pixels, in the same time.
@@ -214,9 +217,8 @@ class Network:
         """
         size = picture.shape[0], picture.shape[1]
         level = Level(size, below, square_px=2 * TILE_PX * SQUARE)
-        finer = enlarged(alpha, size, top)
         card, least = self.card, self.card.gate_from * FULL
-        refining, enlarging = Grid(TILE_PX, card.context_px), Grid(TILE_PX, 1)
+        refining, enlarging = Grid(TILE_PX, card.context_px, REFINING_PX), Grid(TILE_PX, 1, ENLARGING_PX)
 
         def enlarge_some(some: Sequence[Block]) -> None:
             for box in (block_box(block, below.size) for block in some):
@@ -239,14 +241,25 @@ class Network:
                 if top == FULL:
                     level.hold(own, inner)
 
-        uneven = uneven_tiles(alpha, TILE_PX, card.gate_px, int(LEVEL * least))
-        opened = set(open_tiles(alpha, TILE_PX, card.gate_px, int(least) - ROUNDING))
+        def look(rows: range) -> tuple[list[Tile], list[Tile]]:
+            return varied_tiles(rows, alpha, TILE_PX, card.gate_px, (int(LEVEL * least), int(least) - ROUNDING))
+
         with ThreadPoolExecutor(self.threads) as pool:
+            larger = pool.submit(enlarged, alpha, size, top)
+            bands = bands_of(range(-(-below.size[0] // TILE_PX)), 2 * self.threads)
+            uneven, opened = ({*chain(*each)} for each in zip(*pool.map(look, bands), strict=True))
+            finer = larger.result()
             # a block may hold tiles of the other kind, and what is refined has the last word
-            for work, opens, grid in ((enlarge_some, False, enlarging), (refine_some, True, refining)):
-                blocks = packed((tile for tile in uneven if (tile in opened) is opens), grid)
-                list(pool.map(work, self.batches(blocks, grid)))
+            for work, tiles, grid in ((enlarge_some, uneven - opened, enlarging), (refine_some, opened, refining)):
+                list(pool.map(work, self.batches(packed(sorted(tiles), grid), grid)))
         return level, finer
+
+
+def bands_of(rows: range, count: int) -> list[range]:
+    """The rows in as many parts, about as long as each other; fewer where there are fewer rows."""
+    count = min(count, len(rows))
+    edges = [len(rows) * part // count for part in range(count + 1)]
+    return [rows[first:last] for first, last in pairwise(edges)]
 
 
 def block_box(block: Block, size: tuple[int, int]) -> Box:

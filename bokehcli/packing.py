@@ -10,7 +10,6 @@ from operator import or_
 from typing import NamedTuple
 
 SQUARE = 8  # tiles on a side, at most, of what is packed together, and so of a block
-BLOCK_COST_PX = 1000  # what a block costs beside its pixels, in pixels: half a millisecond of preparing and putting back
 
 Rows = tuple[int, ...]  # of a square's tiles: of each row the columns as bits, the first one lowest
 
@@ -25,10 +24,14 @@ class Block(NamedTuple):
 
 
 class Grid(NamedTuple):
-    """Tiles of `tile_px` on a side, which are run with `context_px` more on every side of a block."""
+    """Tiles of `tile_px` on a side, which are run with `context_px` more on every side of a block.
+
+    block_cost_px: what a block costs beside its pixels, in pixels.
+    """
 
     tile_px: int
     context_px: int
+    block_cost_px: int
 
     def sides_px(self, down: int, across: int) -> tuple[int, int]:
         """(height, width) of what is run for a block of so many tiles."""
@@ -37,7 +40,7 @@ class Grid(NamedTuple):
     def cost_px(self, down: int, across: int) -> int:
         """What such a block costs."""
         height, width = self.sides_px(down, across)
-        return height * width + BLOCK_COST_PX
+        return height * width + self.block_cost_px
 
 
 def packed(tiles: Iterable[tuple[int, int]], grid: Grid) -> list[Block]:

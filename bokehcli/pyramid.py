@@ -133,6 +133,25 @@ def open_tiles(alpha: Image, tile_px: int, reach_px: int, least: int) -> list[tu
     return _places(_around(spread, tile_px, 0, cv2.dilate) > least)
 
 
+def varied_tiles(
+    rows: range, alpha: Image, tile_px: int, reach_px: int, least: tuple[int, int]
+) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
+    """`uneven_tiles` and `open_tiles` in some rows of tiles, each with its `least`, of which the first is the smaller one.
+
+    Beside those rows some may be missing, and none is wrong, so that the union over all rows is complete. reach_px: a tile's
+    side at most.
+    """
+    first = max(0, rows.start - 1)
+    band = alpha[first * tile_px : (rows.stop + 1) * tile_px]
+    uneven = uneven_tiles(band, tile_px, reach_px, least[0])
+    if not uneven:
+        return [], []
+    columns = [column for _, column in uneven]  # what is open is uneven, too
+    left, right = max(0, min(columns) - 1), max(columns) + 2
+    opened = open_tiles(band[:, left * tile_px : right * tile_px], tile_px, reach_px, least[1])
+    return [(row + first, column) for row, column in uneven], [(row + first, column + left) for row, column in opened]
+
+
 def _places(found: NDArray[np.bool_]) -> list[tuple[int, int]]:
     """Row and column of what is true, ascending."""
     rows, columns = np.nonzero(found)

@@ -14,7 +14,7 @@ from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from bokehcli import infer, packing
+from bokehcli import infer
 from bokehcli.errors import DeviceError, ModelError
 from bokehcli.infer import MAPS, Network, open_network
 from bokehcli.model import ModelCard
@@ -137,7 +137,7 @@ def test_tiles_do_not_show(network: Network, photos: Path, name: str, small_tile
 def test_tiles_without_their_context_would_show(
     network: Network, photos: Path, small_tiles: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(packing, "BLOCK_COST_PX", 0)  # blocks end nearer to the edges
+    monkeypatch.setattr(infer, "REFINING_PX", 0)  # blocks end nearer to the edges
     monkeypatch.setattr(infer, "TILE_PX", 4)
     image = load(photos / "astronaut.jpg")
     whole = network.predict(image, tiled=False)

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from bokehcli.packing import SQUARE, Block, Grid, packed
 
-GRID = Grid(tile_px=16, context_px=5)
+GRID = Grid(tile_px=16, context_px=5, block_cost_px=1000)
 TILES = st.sets(st.tuples(st.integers(0, 2 * SQUARE), st.integers(0, 2 * SQUARE)))
 
 

@@ -9,7 +9,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from bokehcli.pyramid import Level, base_state, doubled, inner_box, level_sizes, octave_count, open_tiles, uneven_tiles
+from bokehcli.pyramid import (
+    Level,
+    base_state,
+    doubled,
+    inner_box,
+    level_sizes,
+    octave_count,
+    open_tiles,
+    uneven_tiles,
+    varied_tiles,
+)
 from bokehcli.tiling import Box, boxes_of, parts_of
 
 
@@ -105,6 +115,22 @@ def test_open_tiles_are_those_that_a_varied_window_touches(
         if int(window.max()) - int(window.min()) > least:
             found.add((y // tile_px, x // tile_px))
     assert open_tiles(alpha, tile_px, reach_px, least) == sorted(found)
+
+
+@given(st.integers(1, 60), st.integers(1, 60), st.integers(4, 12), st.integers(0, 4), st.integers(0, 9), st.integers(0, 99))
+def test_varied_tiles_are_those_of_all_rows_together(
+    height: int, width: int, tile_px: int, reach_px: int, first: int, seed: int
+) -> None:
+    alpha = np.zeros((height, width), np.uint16)
+    random = np.random.default_rng(seed)
+    for _ in range(3):  # a few spots, so that some rows and columns of tiles have none
+        alpha[random.integers(height), random.integers(width)] = random.integers(256)
+    rows = -(-height // tile_px)
+    first = min(first, rows)
+    parts = [varied_tiles(part, alpha, tile_px, reach_px, (20, 100)) for part in (range(first), range(first, rows)) if part]
+    uneven, opened = ({tile for tiles in each for tile in tiles} for each in zip(*parts, strict=True))
+    assert uneven == set(uneven_tiles(alpha, tile_px, reach_px, 20))
+    assert opened == set(open_tiles(alpha, tile_px, reach_px, 100))
 
 
 @given(st.integers(1, 700), st.integers(1, 700), st.integers(0, 30), st.integers(16, 256), st.integers(0, 10), st.booleans())
