@@ -35,6 +35,7 @@ STAND_INS = {
 EXTRAS = {
     "heic": ("pillow-heif",),
     "cmyk": ("pillow",),
+    "webp": ("pillow",),
     "watch": ("watchfiles",),
     "distributed": ("distributed",),
     "cloud": ("fsspec", "s3fs", "gcsfs"),

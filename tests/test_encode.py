@@ -49,6 +49,25 @@ def test_lossless_containers_give_the_pixels_back(container):
     assert np.array_equal(decode(data).image, noise())
 
 
+@pytest.mark.parametrize("with_pillow", [True, False])
+def test_lossless_webp_keeps_what_nobody_sees_too(with_pillow, monkeypatch):
+    if not with_pillow:
+        monkeypatch.setitem(sys.modules, "PIL", None)
+    pixels = noise(4)
+    pixels[:8, :, 3] = 0  # fully transparent, and coloured
+    data = encode(pixels[..., :3], Container.WEBP, pixels[..., 3])
+    photo = decode(data)
+    assert webp.quality(data) is None
+    assert np.array_equal(photo.opacity, pixels[..., 3])
+    seen = slice(None) if with_pillow or hasattr(cv2, "IMWRITE_WEBP_LOSSLESS_PRESERVE_COLOR") else slice(8, None)
+    assert np.array_equal(photo.image[seen], pixels[seen, :, :3])
+
+
+def test_a_picture_too_large_for_webp_is_told_of():
+    with pytest.raises(EncodeError, match="20000 x 2 pixels cannot be encoded as webp"):
+        encode(np.zeros((2, 20_000, 3), np.uint8), Container.WEBP)
+
+
 @pytest.mark.parametrize("container", [Container.PNG, Container.TIFF])
 @pytest.mark.parametrize("channels", [1, 3, 4])
 def test_16_bits_are_kept_by_png_and_tiff(container, channels):
