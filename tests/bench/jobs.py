@@ -28,6 +28,8 @@ from tests.bench.memory import Memory, PeakSampler
 
 # In place of the command: as if the system had said that there is so much memory.
 PRETENDING = "import sys; from bokehcli import cli, workers; workers.available_bytes = lambda: {}; sys.exit(cli.main())"
+# As photos are: OpenCV's own choice is WebP without loss, which takes several times as long as rendering.
+PARAMETERS = {".webp": [cv2.IMWRITE_WEBP_QUALITY, 90]}
 SUFFIXES = (".jpg", ".jpg", ".png", ".jpg", ".webp", ".jpg")  # in turn
 
 
@@ -48,7 +50,8 @@ def make_photos(sources: list[Path], folder: Path, count: int, sizes: list[float
     total = 0.0
     for index, megapixels in enumerate(order):
         photo = varied(images[index % len(images)], megapixels, chance)
-        cv2.imwrite(str(folder / f"{index:04}{SUFFIXES[index % len(SUFFIXES)]}"), photo)
+        suffix = SUFFIXES[index % len(SUFFIXES)]
+        cv2.imwrite(str(folder / f"{index:04}{suffix}"), photo, PARAMETERS.get(suffix, []))
         total += photo.shape[0] * photo.shape[1] / 1e6
     return total
 
