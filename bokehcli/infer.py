@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
-from itertools import chain, groupby, pairwise
+from itertools import chain, groupby
 from math import prod
 from typing import Any
 
@@ -21,7 +21,7 @@ from bokehcli.pyramid import Level, base_state, doubled, inner_box, level_sizes,
 from bokehcli.resources import usable_cores
 from bokehcli.session import open_session
 from bokehcli.subject import DOUBTFUL, WINDOW, confirmed, doubt, is_held, pointed_at, window_about, without_doubtful
-from bokehcli.tiling import Box, clip, grow
+from bokehcli.tiling import Box, bands_of, clip, grow
 
 Image = NDArray[Any]
 Float = NDArray[np.float32]
@@ -253,13 +253,6 @@ class Network:
             for work, tiles, grid in ((enlarge_some, uneven - opened, enlarging), (refine_some, opened, refining)):
                 list(pool.map(work, self.batches(packed(sorted(tiles), grid), grid)))
         return level, finer
-
-
-def bands_of(rows: range, count: int) -> list[range]:
-    """The rows in as many parts, about as long as each other; fewer where there are fewer rows."""
-    count = min(count, len(rows))
-    edges = [len(rows) * part // count for part in range(count + 1)]
-    return [rows[first:last] for first, last in pairwise(edges)]
 
 
 def block_box(block: Block, size: tuple[int, int]) -> Box:

@@ -1,6 +1,7 @@
 """Boxes of a picture: plan tiles, grow them by a context. Pure."""
 
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import NamedTuple
 
 
@@ -66,3 +67,10 @@ def parts_of(box: Box, side_px: int) -> Iterator[Box]:
 def shrink(box: Box, times: int) -> Box:
     """The pixels of a picture that is so many times smaller which cover the box."""
     return Box(box.top // times, -(-box.bottom // times), box.left // times, -(-box.right // times))
+
+
+def bands_of(rows: range, count: int) -> list[range]:
+    """The rows in as many parts, about as long as each other; fewer where there are fewer rows; there is one at least."""
+    count = min(count, len(rows))
+    edges = [len(rows) * part // count for part in range(count + 1)]
+    return [rows[first:last] for first, last in pairwise(edges)]

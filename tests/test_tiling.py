@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bokehcli.tiling import Box, boxes_of, clip, grow, parts_of, shrink
+from bokehcli.tiling import Box, bands_of, boxes_of, clip, grow, parts_of, shrink
 
 SIZES = st.tuples(st.integers(1, 90), st.integers(1, 90))
 TILES = st.integers(1, 100)
@@ -69,3 +69,12 @@ def test_a_shrunk_box_covers_the_box_and_no_pixel_more_than_it_must(
     assert 0 <= small.bottom * times - box.bottom < times
     assert 0 <= box.left - small.left * times < times
     assert 0 <= small.right * times - box.right < times
+
+
+@given(st.integers(1, 40), st.integers(1, 9))
+def test_bands_hold_every_row_once_and_are_about_as_long(rows: int, count: int) -> None:
+    bands = bands_of(range(rows), count)
+    assert [row for band in bands for row in band] == list(range(rows))
+    assert len(bands) == min(rows, count)
+    lengths = [len(band) for band in bands]
+    assert max(lengths) - min(lengths) <= 1
