@@ -17,7 +17,7 @@ from bokehcli.opencv import cv2
 from bokehcli.options import InferOptions
 from bokehcli.packing import SQUARE, Block, Grid, packed
 from bokehcli.pixels import fit_multiples, focus_hint, halved, resize, to_planes, to_unit
-from bokehcli.pyramid import Level, base_state, doubled, inner_box, level_sizes, octave_count, varied_tiles
+from bokehcli.pyramid import Level, Tile, base_state, doubled, inner_box, level_sizes, octave_count, varied_tiles
 from bokehcli.resources import usable_cores
 from bokehcli.session import open_session
 from bokehcli.subject import DOUBTFUL, WINDOW, confirmed, doubt, is_held, pointed_at, window_about, without_doubtful
@@ -25,7 +25,6 @@ from bokehcli.tiling import Box, bands_of, clip, grow
 
 Image = NDArray[Any]
 Float = NDArray[np.float32]
-Tile = tuple[int, int]  # row and column
 
 TILE_PX = 16  # of the state under an octave
 AT_ONCE_PX = 20_000  # of the state, in one run of the octave network; one block may have more

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from bokehcli import optics
 from bokehcli.opencv import cv2
-from bokehcli.pixels import linear_to_srgb
+from bokehcli.pixels import channels_of, linear_to_srgb
 from bokehcli.tiling import Box, boxes_of, clip, shrink
 from bokehcli.tone import SRGB, Curve, Curves, Srgb, encoded_table, floats_of, light_of
 
@@ -207,8 +207,7 @@ def looks_up_16_bits() -> bool:
 
 def largest_channel(image: Image) -> Image:
     """(h, w, 3) -> (h, w)."""
-    red, green, blue = (np.empty(image.shape[:2], image.dtype) for _ in range(3))
-    cv2.split(image, [red, green, blue])  # into arrays that are there, in half the time
+    red, green, blue = channels_of(image)
     largest: Image = cv2.max(cv2.max(red, green), blue)
     return largest
 
@@ -244,29 +243,26 @@ def encoding_table(curve: Curve) -> NDArray[np.uint16]:
 
 
 def expansion(level: Float, gain: float) -> Float:
-    """Factor by which the highlight curve lifts light whose largest channel is `level`; see optics.highlight_gain."""
-    knee = optics.HIGHLIGHT_KNEE
-    over = np.maximum(level - knee, 0.0) / (1.0 - knee)
-    lifted = knee + (1.0 - knee) * over / (1.0 - gain * over)
-    return np.where(level > knee, lifted / np.maximum(level, knee), 1.0).astype(np.float32)
+    """Factor by which the highlight curve lifts light whose largest channel is `level`; see optics.highlight_gain.
+
+    1 exactly up to the knee. level: float32 of any shape. With -gain it undoes the curve.
+    """
+    knee, slope = np.float32(optics.HIGHLIGHT_KNEE), np.float32(gain / (1.0 - optics.HIGHLIGHT_KNEE))
+    held = np.maximum(level, knee)
+    factor = held - knee
+    factor /= np.float32(1.0) - slope * factor
+    factor += knee
+    factor /= held
+    return factor
 
 
 def compress(colour: Float, gain: float) -> Float:
     """Undo the highlight curve: (3, h, w) linear light, as it is where nothing has to change."""
-    knee, slope = np.float32(optics.HIGHLIGHT_KNEE), np.float32(gain / (1.0 - optics.HIGHLIGHT_KNEE))
     level = np.maximum(np.maximum(colour[0], colour[1]), colour[2])
-    if gain == 0.0 or level.max() <= knee:
+    if gain == 0.0 or level.max() <= optics.HIGHLIGHT_KNEE:
         return colour
-    # `expansion` of -gain in place, which is 1 exactly up to the knee
-    np.maximum(level, knee, out=level)
-    factor = level - knee
-    over = factor * slope
-    over += np.float32(1.0)
-    factor /= over
-    factor += knee
-    factor /= level
-    result: Float = colour * factor
-    return result
+    compressed: Float = colour * expansion(level, -gain)
+    return compressed
 
 
 def encode_light(colour: Float, codes: Sequence[NDArray[np.uint16]]) -> NDArray[np.uint16]:

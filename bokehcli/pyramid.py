@@ -19,6 +19,7 @@ from bokehcli.tiling import Box, common, inside
 
 Image = NDArray[Any]
 Float = NDArray[np.float32]
+Tile = tuple[int, int]  # its row and column
 
 # The base's long side is at least this share of the global state's, and less than twice that.
 BASE_SHARE = 0.75
@@ -116,13 +117,13 @@ class Level:
         return doubled(self.below.state(under, channels))[:, top : top + box.height, left : left + box.width]
 
 
-def uneven_tiles(alpha: Image, tile_px: int, reach_px: int, least: int) -> list[tuple[int, int]]:
+def uneven_tiles(alpha: Image, tile_px: int, reach_px: int, least: int) -> list[Tile]:
     """Row and column of the tiles in which, `reach_px` more on each side, alpha (h, w) varies by more than `least`."""
     spread = cv2.subtract(_around(alpha, tile_px, reach_px, cv2.dilate), _around(alpha, tile_px, reach_px, cv2.erode))
     return _places(spread > least)
 
 
-def open_tiles(alpha: Image, tile_px: int, reach_px: int, least: int) -> list[tuple[int, int]]:
+def open_tiles(alpha: Image, tile_px: int, reach_px: int, least: int) -> list[Tile]:
     """Row and column of the tiles in which an octave may change something: where its gate opens (`trainer.network.gate_of`).
 
     That is where alpha (h, w) uint16 varies by more than `least` within a window of half a side of `reach_px`: the gate's own,
@@ -135,7 +136,7 @@ def open_tiles(alpha: Image, tile_px: int, reach_px: int, least: int) -> list[tu
 
 def varied_tiles(
     rows: range, alpha: Image, tile_px: int, reach_px: int, least: tuple[int, int]
-) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
+) -> tuple[list[Tile], list[Tile]]:
     """`uneven_tiles` and `open_tiles` in some rows of tiles, each with its `least`, of which the first is the smaller one.
 
     Beside those rows some may be missing, and none is wrong, so that the union over all rows is complete. reach_px: a tile's
@@ -152,7 +153,7 @@ def varied_tiles(
     return [(row + first, column) for row, column in uneven], [(row + first, column + left) for row, column in opened]
 
 
-def _places(found: NDArray[np.bool_]) -> list[tuple[int, int]]:
+def _places(found: NDArray[np.bool_]) -> list[Tile]:
     """Row and column of what is true, ascending."""
     rows, columns = np.nonzero(found)
     return list(zip(rows.tolist(), columns.tolist(), strict=True))
