@@ -373,6 +373,19 @@ def test_the_right_maps_have_the_least_loss(library: Library) -> None:
     assert right < loss(batch.alpha, 1 - batch.defocus)
 
 
+def test_where_somebody_points_in_every_picture_the_rendered_ones_are_not_compared(
+    library: Library, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batch = collate([make_sample(library, 0, number, 64) for number in range(2)])
+    rendered = mock.Mock(return_value=torch.zeros(()))
+    monkeypatch.setattr("bokehcli.trainer.loss.rendered_loss", rendered)
+    for pointed, times in (((1.0, 1.0), 0), ((1.0, 0.0), 1)):
+        rendered.reset_mock()
+        logits = torch.zeros(2, 2, 64, 64)
+        level_loss(logits, batch.photo, batch.alpha, batch.defocus, batch.weight, torch.tensor(pointed))
+        assert rendered.call_count == times
+
+
 @pytest.mark.parametrize(
     ("gain", "offset", "beside_px", "share"),
     [(1.0, 0.0, 0, 0.15), (0.8, 0.05, 0, 0.15), (1.0, 0.0, 1, 0.85), (0.9, -0.05, 1, 0.85)],
@@ -725,14 +738,16 @@ def test_without_pointing_the_global_levels_and_the_octaves_learn(make: Maker) -
     assert all(name.startswith(("octave.", "network.hidden.")) for name in then)
 
 
-def test_in_small_batches_statistics_are_held_and_in_large_ones_measured(make: Maker) -> None:
+def test_in_small_batches_statistics_and_wide_kernels_are_held_and_in_large_ones_not(make: Maker) -> None:
     alone = (schedule.Stage(until=1.0, lowest=3, size=64, batch=1),)
     for times, measured in ((1, False), (MEASURED, True)):
         state = State(options(mix=UNPOINTED, stages=alone, times=times, steps=1))
-        before = state.network.network.stem[1].running_mean.clone()
+        watched = state.network.network.stem[1].running_mean, state.network.network.decode["3"][1].wide[0].weight
+        before = [each.detach().clone() for each in watched]
         record = next(train(state, make))
         assert record.pictures == times
-        assert bool((state.network.network.stem[1].running_mean != before).any()) is measured
+        for then, now in zip(before, watched, strict=True):
+            assert bool((now != then).any()) is measured
 
 
 @pytest.mark.parametrize(("capability", "pays"), [("AVX2", False), ("DEFAULT", False), ("AVX512", True)])

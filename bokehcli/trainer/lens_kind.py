@@ -56,8 +56,10 @@ class LensKind(Kind):
         assert isinstance(network, LensNet)
         network.octave.requires_grad_(mix != POINTED)
         network.octave.train(mix != POINTED)
-        if mix != MIXED and pictures < MEASURED:
+        small = mix != MIXED and pictures < MEASURED
+        if small:
             hold_statistics(network.network)
+        hold_wide_kernels(network.network, small)
 
     @override
     def losses(self, network: nn.Module, batch: Batch, stage: Stage, features: nn.Module | None = None) -> list[Tensor]:
@@ -144,3 +146,13 @@ def hold_statistics(network: nn.Module) -> None:
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.eval()
+
+
+def hold_wide_kernels(network: nn.Module, held: bool) -> None:
+    """Keep the depthwise kernels as they are, or let them learn.
+
+    Their gradients take three tenths of a step on a CPU, for 3 % of the weights.
+    """
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d) and module.groups > 1:
+            module.weight.requires_grad_(not held)
