@@ -29,7 +29,7 @@ from bokehcli.trainer.checkpoint import load_checkpoint, save_checkpoint  # noqa
 from bokehcli.trainer.data import FINE_PART, Item, Library, Maker, find_items  # noqa: E402
 from bokehcli.trainer.export import export_model, export_pointed  # noqa: E402
 from bokehcli.trainer.fine import crop_corners, halved, octave_losses, octave_states  # noqa: E402
-from bokehcli.trainer.lens_kind import MEASURED  # noqa: E402
+from bokehcli.trainer.lens_kind import MEASURED, losses_of  # noqa: E402
 from bokehcli.trainer.loop import State, TrainOptions, has_bfloat16, train  # noqa: E402
 from bokehcli.trainer.loss import fitted, level_loss, pair_loss, robust  # noqa: E402
 from bokehcli.trainer.network import (  # noqa: E402
@@ -376,14 +376,16 @@ def test_the_right_maps_have_the_least_loss(library: Library) -> None:
 def test_where_somebody_points_in_every_picture_the_rendered_ones_are_not_compared(
     library: Library, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    batch = collate([make_sample(library, 0, number, 64) for number in range(2)])
+    network = LensNet(TINY)
+    batch = collate([make_sample(library, 0, number, 128, mix=POINTED) for number in range(2)])
+    assert batch.hint.amax((1, 2, 3)).min() > 0.0
+    one_not = dataclasses.replace(batch, hint=batch.hint * torch.tensor([1.0, 0.0])[:, None, None, None])
     rendered = mock.Mock(return_value=torch.zeros(()))
     monkeypatch.setattr("bokehcli.trainer.loss.rendered_loss", rendered)
-    for pointed, times in (((1.0, 1.0), 0), ((1.0, 0.0), 1)):
+    for some, compared in ((batch, False), (one_not, True)):
         rendered.reset_mock()
-        logits = torch.zeros(2, 2, 64, 64)
-        level_loss(logits, batch.photo, batch.alpha, batch.defocus, batch.weight, torch.tensor(pointed))
-        assert rendered.call_count == times
+        losses_of(network, some, schedule.Stage(until=1.0, lowest=3, size=128, batch=2))
+        assert rendered.called is compared
 
 
 @pytest.mark.parametrize(
@@ -696,6 +698,13 @@ def test_a_network_from_before_levels_to_point_at_were_chosen_has_three_of_them(
     written = dataclasses.asdict(TINY)
     del written["pointed_levels"]
     assert set(LensNet(NetworkOptions.restored(written)).network.pointing) == {"6", "5", "4"}
+
+
+def test_weights_that_the_network_has_no_place_for_are_refused(make: Maker, tmp_path: Path) -> None:
+    deeper = dataclasses.replace(TINY, blocks=(1, 2, 1, 1, 1))
+    card = export_model(State(options(network=deeper)).average, tmp_path, {"network": dataclasses.asdict(TINY)})
+    with pytest.raises(ModelError, match=r"no place for 4 of the weights, such as network\.decode\.4\.2\.join\.0\.weight"):
+        load_exported(card, make)
 
 
 def test_a_pointed_network_starts_as_the_only_one_a_model_has(make: Maker, tmp_path: Path) -> None:

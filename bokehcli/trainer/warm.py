@@ -101,7 +101,7 @@ def load_exported(
     the network computes what it did. options: a network with more blocks than the exported one; new blocks, pointings and
     likenings start by adding nothing (zero scale, as in Goyal et al. 2017). blend: another model and its share, see
     `blended_weights`. pointed: the global network is the one for what is pointed at, or, where the model has none, its only
-    one. Raises ModelError if the files do not hold this network's weights.
+    one. Raises ModelError if the files do not hold this network's weights, or hold others that it has no place for.
     """
     network = LensNet(options or network_options(card, pointed)).eval()
     weights = exported_weights(card, pointed) if blend is None else blended_weights(card, *blend, pointed)
@@ -110,6 +110,10 @@ def load_exported(
         block = network.get_submodule(name)
         if isinstance(block, MultiKernelBlock):
             nn.init.zeros_(block.join[1].weight)  # type: ignore[arg-type]
+    places = {f"{name}.weight" for name, _, _ in convolutions(network)}
+    lost = sorted(name for name in weights if name.endswith(".weight") and name not in places)
+    if lost:
+        raise ModelError(f"{card.folder}: this network has no place for {len(lost)} of the weights, such as {lost[0]}")
     norms: dict[nn.BatchNorm2d, list[Tensor]] = {}
     for name, convolution, norm in convolutions(network):
         if any(f"{name}.".startswith(f"{module}.") for module in added):
