@@ -126,7 +126,11 @@ def states_of(network: LensNet, batch: Batch, stage: Stage) -> Tensor:
 
 
 def losses_of(network: LensNet, batch: Batch, stage: Stage) -> list[Tensor]:
-    """Loss of each of the stage's active levels or octaves."""
+    """Loss of each of the stage's active levels or octaves.
+
+    Where somebody points in every picture, which thing is meant is the question, and the maps alone are compared: the rendered
+    pictures would take a fifth of a step on a CPU.
+    """
     if stage.octaves:
         state = states_of(network, batch, stage)
         if batch.target is None:
@@ -138,7 +142,8 @@ def losses_of(network: LensNet, batch: Batch, stage: Stage) -> list[Tensor]:
         if batch.target is not None:
             return [pair_loss(x, batch.photo, batch.target) for x in states]
         pointed = (batch.hint.amax((1, 2, 3)) > 0.0).float()
-        return [level_loss(x, batch.photo, batch.alpha, batch.defocus, batch.weight, pointed) for x in states]
+        pictures = not bool(pointed.all())  # asked once: a GPU is waited for
+        return [level_loss(x, batch.photo, batch.alpha, batch.defocus, batch.weight, pointed, pictures) for x in states]
 
 
 def hold_statistics(network: nn.Module) -> None:
@@ -151,7 +156,8 @@ def hold_statistics(network: nn.Module) -> None:
 def hold_wide_kernels(network: nn.Module, held: bool) -> None:
     """Keep the depthwise kernels as they are, or let them learn.
 
-    Their gradients take three tenths of a step on a CPU, for 3 % of the weights.
+    Their gradients take three tenths of a step on a CPU, for 3 % of the weights. A block that is new has random ones then, of
+    which the convolution after them takes what it can use.
     """
     for module in network.modules():
         if isinstance(module, nn.Conv2d) and module.groups > 1:

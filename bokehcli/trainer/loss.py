@@ -112,17 +112,24 @@ def pair_loss(state: Tensor, photo: Tensor, target: Tensor) -> Tensor:
     return picture_loss(rendered, target, robust)
 
 
-def level_loss(state: Tensor, photo: Tensor, alpha: Tensor, defocus: Tensor, weight: Tensor, pointed: Tensor) -> Tensor:
+def level_loss(
+    state: Tensor,
+    photo: Tensor,
+    alpha: Tensor,
+    defocus: Tensor,
+    weight: Tensor,
+    pointed: Tensor,
+    compares_pictures: bool = True,
+) -> Tensor:
     """Loss of one level.
 
     state (N, 2+, h, w) logits; photo, alpha, defocus (N, ., H, W) at least that size; weight (N,) of the defocus; pointed
-    (N,) 1 where somebody points. Where somebody points in each of them, which thing is meant is the question, and the rendered
-    pictures, a fifth of a step on a CPU, are not compared.
+    (N,) 1 where somebody points. compares_pictures: whether `rendered_loss` counts where the level is large enough.
     """
     size = state.shape[2], state.shape[3]
     alpha, defocus = (x if x.shape[2:] == state.shape[2:] else F.adaptive_avg_pool2d(x, size) for x in (alpha, defocus))
     state = state.float()
     loss = alpha_loss(state[:, :1], alpha, pointed) + 0.5 * defocus_loss(state[:, 1:2], defocus, alpha, weight)
-    if min(size) >= SSIM_FROM_PX and not bool(pointed.all()):
+    if compares_pictures and min(size) >= SSIM_FROM_PX:
         loss = loss + rendered_loss(state, F.adaptive_avg_pool2d(photo, size), alpha, defocus)
     return loss
