@@ -1,9 +1,13 @@
-"""One JPEG end to end against OpenCV's own decoding and encoding of it, and where the time goes.
+"""JPEGs end to end, each against OpenCV's own decoding and encoding of it, and where the time goes.
 
-python -m tests.bench.speed PHOTO [--megapixels 12] [--repeat 5] [--model DIR] [--strength S]
+    python -m tests.bench.speed PHOTO... [--megapixels 12] [--repeat 5] [--model DIR] [--strength S]
+
+Each photo is brought to the same size. One that has to be enlarged is smooth, which makes its JPEG quick to decode but not to
+render, so that the ratio is worse than that of a camera's photo; it is said of which photos this is so.
 """
 
 import argparse
+import shlex
 import sys
 import time
 from collections.abc import Callable
@@ -15,7 +19,7 @@ import numpy as np
 
 from bokehcli.decode import decode_photo
 from bokehcli.encode import Encoding, encode_image
-from bokehcli.infer import open_network
+from bokehcli.infer import Network, open_network
 from bokehcli.lens import render
 from bokehcli.metadata import attach_metadata
 from bokehcli.model import find_model
@@ -23,6 +27,8 @@ from bokehcli.options import DecodeOptions, InferOptions, LensOptions
 from bokehcli.photo import Container
 from bokehcli.resources import keep_freed_memory
 from tests.bench.machine import machine
+
+QUALITY = 90
 
 
 def timed(times: dict[str, list[float]], stage: str, work: Callable[[], Any]) -> Any:
@@ -33,59 +39,63 @@ def timed(times: dict[str, list[float]], stage: str, work: Callable[[], Any]) ->
     return result
 
 
+def brought_to(data: bytes, megapixels: float) -> tuple[bytes, bool]:
+    """A JPEG of the photo at this size, and whether it was enlarged."""
+    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    scale = (megapixels * 1e6 / (image.shape[0] * image.shape[1])) ** 0.5
+    how = cv2.INTER_CUBIC if scale > 1 else cv2.INTER_AREA
+    image = cv2.resize(image, None, fx=scale, fy=scale, interpolation=how)
+    return cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, QUALITY])[1].tobytes(), scale > 1
+
+
+def measured(path: Path, arguments: argparse.Namespace, network: Network) -> float:
+    """Print a photo's table (medians, the first round left out); how often its decoding and encoding the whole takes."""
+    data, name, enlarged = path.read_bytes(), str(path), False
+    if arguments.megapixels:
+        data, enlarged = brought_to(data, arguments.megapixels)
+    options = LensOptions(strength=arguments.strength)
+    times: dict[str, list[float]] = {}
+    for _ in range(arguments.repeat + 1):
+        plain = timed(times, "OpenCV decode", lambda: cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR))
+        timed(times, "OpenCV encode", lambda plain=plain: cv2.imencode(".jpg", plain, [cv2.IMWRITE_JPEG_QUALITY, QUALITY]))
+        photo = timed(times, "decode", lambda: decode_photo(data, name, DecodeOptions()))
+        maps = timed(times, "predict", lambda photo=photo: network.predict(photo.image))
+        result = timed(times, "render", lambda photo=photo, maps=maps: render(photo.image, maps.alpha, maps.defocus, options))
+        encoding = Encoding(
+            container=Container.JPEG, quality=photo.quality, subsampling=photo.subsampling, optimised=photo.optimised
+        )
+        encoded = timed(times, "encode", lambda result=result, how=encoding: encode_image(result, None, how, name))
+        timed(times, "metadata", lambda photo=photo, encoded=encoded: attach_metadata(encoded, Container.JPEG, photo))
+    middle = {stage: float(np.median(each[1:])) for stage, each in times.items()}
+    plain_s = middle.pop("OpenCV decode") + middle.pop("OpenCV encode")
+    whole_s = sum(middle.values())
+    height, width = photo.image.shape[:2]
+    size = f"{width} x {height}, {photo.megapixels:.1f} MP{' (enlarged)' if enlarged else ''}"
+    print(f"{name}: {size}, {maps.subject_area:.0%} in focus, strength {options.strength:g}")
+    for stage, seconds in middle.items():
+        print(f"{stage:10} {seconds:7.3f} s  {seconds / whole_s:4.0%}")
+    print(f"{'all':10} {whole_s:7.3f} s  {photo.megapixels / whole_s:.1f} MP/s")
+    print(f"OpenCV's decode + encode alone {plain_s:.3f} s: ratio {whole_s / plain_s:.1f}", flush=True)
+    return whole_s / plain_s
+
+
 def main() -> None:
-    """Print the table: medians, the first round left out."""
+    """Print the tables, and of several photos the ratios' median and ends."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("photo", type=Path)
-    parser.add_argument("--megapixels", type=float, default=12.0, help="the photo is brought to; 0 leaves it")
+    parser.add_argument("photos", type=Path, nargs="+", metavar="PHOTO")
+    parser.add_argument("--megapixels", type=float, default=12.0, help="the photos are brought to; 0 leaves them")
     parser.add_argument("--repeat", type=int, default=5)
     parser.add_argument("--model", type=Path, default=None)
     parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--strength", type=float, default=LensOptions.strength)
     arguments = parser.parse_args()
     keep_freed_memory()  # as a run does
-    data, name = arguments.photo.read_bytes(), str(arguments.photo)
-    if arguments.megapixels:
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
-        scale = (arguments.megapixels * 1e6 / (image.shape[0] * image.shape[1])) ** 0.5
-        image = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)
-        data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 90])[1].tobytes()
     network = open_network(find_model(arguments.model), InferOptions(threads=arguments.threads))
-    options = LensOptions(strength=arguments.strength)
-    times: dict[str, list[float]] = {}
-    for _ in range(arguments.repeat + 1):
-        plain = timed(times, "OpenCV decode", lambda: cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR))
-        timed(times, "OpenCV encode", lambda plain=plain: cv2.imencode(".jpg", plain, [cv2.IMWRITE_JPEG_QUALITY, 90]))
-        photo = timed(times, "decode", lambda: decode_photo(data, name, DecodeOptions()))
-        maps = timed(times, "predict", lambda photo=photo: network.predict(photo.image))
-        result = timed(times, "render", lambda photo=photo, maps=maps: render(photo.image, maps.alpha, maps.defocus, options))
-        encoded = timed(
-            times,
-            "encode",
-            lambda photo=photo, result=result: encode_image(
-                result,
-                None,
-                Encoding(
-                    container=Container.JPEG,
-                    quality=photo.quality,
-                    subsampling=photo.subsampling,
-                    optimised=photo.optimised,
-                ),
-                name,
-            ),
-        )
-        timed(times, "metadata", lambda photo=photo, encoded=encoded: attach_metadata(encoded, Container.JPEG, photo))
-    middle = {stage: float(np.median(each[1:])) for stage, each in times.items()}
-    plain_s = middle.pop("OpenCV decode") + middle.pop("OpenCV encode")
-    whole_s = sum(middle.values())
-    height, width = photo.image.shape[:2]
-    print(f"{width} x {height}, {photo.megapixels:.1f} MP, {maps.subject_area:.0%} in focus, strength {options.strength:g}")
-    for stage, seconds in middle.items():
-        print(f"{stage:10} {seconds:7.3f} s  {seconds / whole_s:4.0%}")
-    print(f"{'all':10} {whole_s:7.3f} s  {photo.megapixels / whole_s:.1f} MP/s")
-    print(f"OpenCV's decode + encode alone {plain_s:.3f} s: ratio {whole_s / plain_s:.1f}")
+    ratios = [measured(path, arguments, network) for path in arguments.photos]
+    if len(ratios) > 1:
+        print(f"{len(ratios)} photos: ratio {np.median(ratios):.1f} in the middle, {min(ratios):.1f} to {max(ratios):.1f}")
     print(machine())
-    print("repeat: python -m tests.bench.speed " + " ".join(sys.argv[1:]))
+    print("repeat: python -m tests.bench.speed " + shlex.join(sys.argv[1:]))
 
 
 if __name__ == "__main__":
