@@ -16,11 +16,10 @@ import tempfile
 import time
 from pathlib import Path
 
-import cv2
-
 from bokehcli.discover import Job
 from bokehcli.options import Existing, InferOptions, LensOptions, RunOptions
 from tests.bench.machine import machine
+from tests.bench.sized import brought_to
 
 HERE = "--here"  # first argument of the child process
 
@@ -43,15 +42,6 @@ def render_here(source: Path, out: Path, options: RunOptions) -> dict[str, float
     if outcome.error is not None:
         raise SystemExit(outcome.error)
     return {"elapsed_s": elapsed_s, "before_mib": before_mib, "peak_mib": resident_mib("VmHWM")}
-
-
-def write_enlarged(photo: Path, megapixels: float, path: Path) -> float:
-    """Write the photo at about that size as JPEG of quality 90; returns its true megapixels."""
-    image = cv2.imread(str(photo))
-    scale = (megapixels * 1e6 / (image.shape[0] * image.shape[1])) ** 0.5
-    image = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)
-    cv2.imwrite(str(path), image, [cv2.IMWRITE_JPEG_QUALITY, 90])
-    return float(image.shape[0] * image.shape[1] / 1e6)
 
 
 def main() -> None:
@@ -77,7 +67,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         source, out = Path(temporary, "in.jpg"), Path(temporary, "out.jpg")
         for size in arguments.megapixels.split(","):
-            megapixels = write_enlarged(arguments.photo, float(size), source)
+            sized = brought_to(arguments.photo, float(size))
+            source.write_bytes(sized.data)
+            megapixels = sized.megapixels
             command = [sys.executable, "-m", "tests.bench.growth", str(source), HERE, str(out)]
             command += ["--threads", str(arguments.threads), "--strength", str(arguments.strength)]
             command += [] if arguments.model is None else ["--model", str(arguments.model)]

@@ -25,11 +25,10 @@ from bokehcli.optics import radius_px
 from bokehcli.options import Existing, InferOptions, LensOptions, RunOptions
 from bokehcli.pipeline import open_renderer
 from bokehcli.storage import write_atomic
-from tests.bench.growth import write_enlarged
 from tests.bench.isnet import SIDE_PX, build
 from tests.bench.machine import machine
+from tests.bench.sized import QUALITY, brought_to
 
-QUALITY = 90
 STAGES = ("decode", "predict", "blur", "mix", "encode")
 
 
@@ -97,7 +96,8 @@ def main() -> None:
     ours, theirs = [], []
     with tempfile.TemporaryDirectory() as temporary:
         source, out = Path(temporary, "in.jpg"), Path(temporary, "out.jpg")
-        megapixels = write_enlarged(arguments.photo, arguments.megapixels, source)
+        sized = brought_to(arguments.photo, arguments.megapixels)
+        source.write_bytes(sized.data)
         job = Job(source=source, destination=out)
         for _ in range(arguments.repeat + 1):
             ours.append(timed(lambda: renderer.render_photo(job)))
@@ -106,7 +106,7 @@ def main() -> None:
             raise SystemExit(error)
     ours_s, stages_s = float(np.median(ours[1:])), np.median(theirs[1:], axis=0)
     theirs_s = float(np.median(np.sum(theirs[1:], axis=1)))
-    print(f"{megapixels:.1f} MP, strength {arguments.strength:g}, from file to file")
+    print(f"{sized.megapixels:.1f} MP, strength {arguments.strength:g}, from file to file")
     print(f"this program    {ours_s:7.3f} s")
     parts = ", ".join(f"{stage} {seconds:.3f}" for stage, seconds in zip(STAGES, stages_s, strict=True))
     print(f"mask and blur   {theirs_s:7.3f} s ({parts})")

@@ -3,7 +3,8 @@
     python -m tests.bench.speed PHOTO... [--megapixels 12] [--repeat 5] [--model DIR] [--strength S]
 
 Each photo is brought to the same size. One that has to be enlarged is smooth, which makes its JPEG quick to decode but not to
-render, so that the ratio is worse than that of a camera's photo; it is said of which photos this is so.
+render, so that the ratio is worse than that of a camera's photo; it is said of which photos this is so. OpenCV encodes at
+quality 90, this program at the photo's own, which is the same where the photo was brought to a size.
 """
 
 import argparse
@@ -27,8 +28,7 @@ from bokehcli.options import DecodeOptions, InferOptions, LensOptions
 from bokehcli.photo import Container
 from bokehcli.resources import keep_freed_memory
 from tests.bench.machine import machine
-
-QUALITY = 90
+from tests.bench.sized import QUALITY, brought_to
 
 
 def timed(times: dict[str, list[float]], stage: str, work: Callable[[], Any]) -> Any:
@@ -39,20 +39,10 @@ def timed(times: dict[str, list[float]], stage: str, work: Callable[[], Any]) ->
     return result
 
 
-def brought_to(data: bytes, megapixels: float) -> tuple[bytes, bool]:
-    """A JPEG of the photo at this size, and whether it was enlarged."""
-    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
-    scale = (megapixels * 1e6 / (image.shape[0] * image.shape[1])) ** 0.5
-    how = cv2.INTER_CUBIC if scale > 1 else cv2.INTER_AREA
-    image = cv2.resize(image, None, fx=scale, fy=scale, interpolation=how)
-    return cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, QUALITY])[1].tobytes(), scale > 1
-
-
 def measured(path: Path, arguments: argparse.Namespace, network: Network) -> float:
     """Print a photo's table (medians, the first round left out); how often its decoding and encoding the whole takes."""
-    data, name, enlarged = path.read_bytes(), str(path), False
-    if arguments.megapixels:
-        data, enlarged = brought_to(data, arguments.megapixels)
+    sized = brought_to(path, arguments.megapixels) if arguments.megapixels else None
+    data, name = path.read_bytes() if sized is None else sized.data, str(path)
     options = LensOptions(strength=arguments.strength)
     times: dict[str, list[float]] = {}
     for _ in range(arguments.repeat + 1):
@@ -70,7 +60,8 @@ def measured(path: Path, arguments: argparse.Namespace, network: Network) -> flo
     plain_s = middle.pop("OpenCV decode") + middle.pop("OpenCV encode")
     whole_s = sum(middle.values())
     height, width = photo.image.shape[:2]
-    size = f"{width} x {height}, {photo.megapixels:.1f} MP{' (enlarged)' if enlarged else ''}"
+    enlarged = " (enlarged)" if sized is not None and sized.enlarged else ""
+    size = f"{width} x {height}, {photo.megapixels:.1f} MP{enlarged}"
     print(f"{name}: {size}, {maps.subject_area:.0%} in focus, strength {options.strength:g}")
     for stage, seconds in middle.items():
         print(f"{stage:10} {seconds:7.3f} s  {seconds / whole_s:4.0%}")
