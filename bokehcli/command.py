@@ -12,8 +12,8 @@ ALL = "bokehcli.help_all"  # key in a context: every option is to be shown
 # What --help leaves to --help-all.
 RARE = {
     *("null", "shard", "retry_failed", "no_ledger", "report", "save_maps", "blades", "cat_eye", "highlights", "min_subject"),
-    *("min_clarity", "strip_metadata", "strict", "threads", "scheduler", "max_megapixels", "time_limit", "model", "device"),
-    "verbose",
+    *("min_clarity", "unsure", "strip_metadata", "strict", "threads", "scheduler", "max_megapixels", "time_limit", "model"),
+    *("device", "verbose"),
 }
 NOT_PIPED = (
     *("files_from", "include", "exclude", "shard", "json", "dry_run", "save_maps", "report", "gallery", "preserve_times"),

@@ -12,7 +12,7 @@ import typer
 from bokehcli import flags
 from bokehcli.arguments import ALL_DONE, FAILED
 from bokehcli.errors import UsageError
-from bokehcli.options import Device, InferOptions, LensOptions, RunOptions, strength_of_f_number
+from bokehcli.options import Device, InferOptions, LensOptions, RunOptions, Unsure, strength_of_f_number
 
 if TYPE_CHECKING:
     from bokehcli.comparison import Comparison, Score
@@ -42,7 +42,8 @@ def evaluate(
 ) -> None:
     """Compare models on pairs: PSNR and SSIM to the shallow photo, seconds and memory for each, beside simple ways.
 
-    The shallow photo is brought to the size of the wide one where they differ. Exit status: 0 all pairs compared, 1 some
+    The shallow photo is brought to the size of the wide one where they differ. Every photo is blurred with the full strength,
+    also where a network is unsure of the subject. Exit status: 0 all pairs compared, 1 some
     left out, 2 misuse.
     """
     from bokehcli import comparison as compare
@@ -57,6 +58,7 @@ def evaluate(
     options = RunOptions(
         lens=LensOptions(strength=LensOptions.strength if strength is None else strength),
         infer=InferOptions(device=device, threads=threads),
+        unsure=Unsure.FULL,
     )
     names = [str(model) for model in models or []] or [compare.BUNDLED]
     contestants = [compare.contestant_of(name, options) for name in names] + compare.baselines(names, options)

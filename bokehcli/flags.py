@@ -8,7 +8,7 @@ import typer
 from bokehcli.arguments import container_of, path_of, pattern_of, point_of, scheduler_of, where_of
 from bokehcli.command import help_with_everything
 from bokehcli.config import use_config
-from bokehcli.options import FASTEST_F_NUMBER, Device, LensOptions
+from bokehcli.options import FASTEST_F_NUMBER, Device, LensOptions, Unsure
 from bokehcli.photo import Container
 from bokehcli.shard import Shard, shard_of
 
@@ -181,6 +181,15 @@ MinClarity = Annotated[
         "--min-clarity",
         metavar="0..1",
         help="How sure the network must be of a subject; the higher, the fewer patches stay sharp.",
+        panel="Lens",
+    ),
+]
+UnsureOption = Annotated[
+    Unsure,
+    _option(
+        "--unsure",
+        metavar="NAME",
+        help="How to blur where the network is unsure of the subject: gentle, full, or none, which leaves the photo alone.",
         panel="Lens",
     ),
 ]

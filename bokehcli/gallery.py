@@ -107,6 +107,7 @@ class Gallery:
             "after": None if result is None or outcome.status is Status.FAILED else self._link(result),
             "status": outcome.status.value,
             "subject": outcome.subject,
+            "unsure": outcome.unsure,
             "seconds": round(outcome.elapsed_s, 2),
             "megapixels": round(outcome.megapixels, 1),
             "warnings": [printable(warning) for warning in outcome.warnings],

@@ -45,11 +45,13 @@ class Maps:
     """What is in focus, and how far out of focus the rest is.
 
     alpha: (H, W) uint8 at the photo's size, 0 background to 255 in focus. defocus: (h, w) float32 in [0, 1], circle of
-    confusion relative to the largest one, at the size of the global state; it covers the whole photo.
+    confusion relative to the largest one, at the size of the global state; it covers the whole photo. doubt: how unsure the
+    network is of what is in focus, see `bokehcli.subject.doubt`; 0 where somebody pointed at it.
     """
 
     alpha: NDArray[np.uint8]
     defocus: Float
+    doubt: float = 0.0
 
     @property
     def subject_area(self) -> float:
@@ -124,7 +126,7 @@ class Network:
                 level, alpha = Level(sizes[number], dense=dense), self.alpha_of(dense, top)
             else:
                 level, alpha = self.refine_tiles(picture, level, alpha, top)
-        return Maps(alpha, sigmoid(state[1]))
+        return Maps(alpha, sigmoid(state[1]), 0.0 if focus is not None else doubt(state[0]))
 
     def alpha_of(self, state: Float, top: int) -> Image:
         """(h, w) uint8 or uint16, 0 to `top`, from a state; what is sure becomes exactly 0 or `top`."""

@@ -70,6 +70,7 @@ def making_of(options: RunOptions, model: str) -> str:
         "focus": options.focus,
         "min_subject": options.min_subject,
         "min_clarity": options.infer.min_clarity,
+        "unsure": options.unsure,
         "save_maps": options.save_maps,
         "strict": options.strict,
         "model": model,

@@ -1,6 +1,6 @@
 """Every setting, in frozen dataclasses that check themselves; the defaults live here, once."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 
@@ -14,6 +14,10 @@ from bokehcli.shard import WHOLE, Shard
 # proportional to the aperture's width, that is to 1 / f-number.
 FASTEST_F_NUMBER = 1.2
 
+# Doubt (see `bokehcli.subject`) from which the network is unsure of a photo's subject. Of 504 photos (hires part, 399 training
+# photos) in which something is found, 52 are above; what was found in 5 of them has an IoU above 0.8, in 25 one below 0.5.
+UNSURE_FROM = 0.3
+
 
 class Existing(StrEnum):
     """What to do when the destination is already there."""
@@ -21,6 +25,14 @@ class Existing(StrEnum):
     REFUSE = "refuse"
     OVERWRITE = "overwrite"
     SKIP = "skip"
+
+
+class Unsure(StrEnum):
+    """What becomes of a photo of whose subject the network is unsure."""
+
+    GENTLE = "gentle"
+    FULL = "full"
+    NONE = "none"
 
 
 class Device(StrEnum):
@@ -62,6 +74,10 @@ class LensOptions:
                 raise UsageError(f"{name.replace('_', '-')} must be between 0 and 1, not {value:g}")
         if self.blades != 0 and not 4 <= self.blades <= 16:
             raise UsageError(f"blades must be 0 (round) or between 4 and 16, not {self.blades}")
+
+    def gentler(self, share: float) -> "LensOptions":
+        """The same lens with that share, 0 to 1, of its strength."""
+        return replace(self, strength=share * self.strength)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,7 +144,8 @@ class RunOptions:
     rendered at once, each in a process of its own; 0 for as many as cores and memory allow. scheduler: of a Dask cluster
     that renders instead, see `scheduler_of`. time_limit_s: longest that one photo may take; 0 is for ever. preview_px: long
     side of the small pictures that each outcome has for a gallery; 0 is none. strict: a photo of which something would be
-    left out or changed beside the look is refused.
+    left out or changed beside the look is refused. unsure: how strongly a photo is blurred of whose subject the network is not
+    sure; somebody who points is.
     """
 
     lens: LensOptions = LensOptions()
@@ -140,6 +157,7 @@ class RunOptions:
     save_maps: bool = False
     focus: tuple[float, float] | None = None
     min_subject: float = 0.005
+    unsure: Unsure = Unsure.GENTLE
     jobs: int = 0
     scheduler: str | None = None
     time_limit_s: float = 600.0

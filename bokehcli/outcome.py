@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from bokehcli.options import UNSURE_FROM
 from bokehcli.remote import Place, Signature
 
 
@@ -33,10 +34,11 @@ class Outcome:
 
     destination: None when it was never decided. megapixels: of the photo, 0 when it was not decoded. error: one line that
     names the file and the cause. traceback: kept for the log when the error was not foreseen. written: every file written,
-    maps before the photo, also those of a photo that failed later. lasting: a failure that comes again unless the photo or
-    the options change, unlike that of a full disk. subject: whether a clear one was found; None if unasked. stored:
-    signature of a result that is an object, as whoever wrote it saw it. contents: of a job that returns its files instead
-    of writing them, each with its bytes, the photo last. preview: if asked for.
+    maps before the photo, also those of a photo that failed later. lasting: a failure that comes again unless the photo or the
+    options change, unlike that of a full disk. subject: whether a clear one was found; None if unasked. doubt: how unsure the
+    network is of what it found, see `bokehcli.subject.doubt`; None if unasked or nothing was found. stored: signature of a
+    result that is an object, as whoever wrote it saw it. contents: of a job that returns its files instead of writing them,
+    each with its bytes, the photo last. preview: if asked for.
     """
 
     source: Place
@@ -50,9 +52,15 @@ class Outcome:
     written: tuple[Place, ...] = ()
     lasting: bool = False
     subject: bool | None = None
+    doubt: float | None = None
     stored: Signature | None = None
     contents: tuple[tuple[Place, bytes], ...] = field(default=(), repr=False)
     preview: Preview | None = None
+
+    @property
+    def unsure(self) -> bool:
+        """Whether there is a subject of which the network is not sure."""
+        return bool(self.subject) and self.doubt is not None and self.doubt > UNSURE_FROM
 
     @property
     def reason(self) -> str | None:

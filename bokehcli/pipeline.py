@@ -29,6 +29,7 @@ from bokehcli.preview import reduced, small_map, small_picture
 from bokehcli.remote import Place, Url
 from bokehcli.resources import keep_freed_memory
 from bokehcli.storage import exists, read_bytes, times_of, write_atomic
+from bokehcli.subject import share_of_strength
 from bokehcli.tone import as_seen, curves_of
 
 Image = NDArray[Any]
@@ -47,11 +48,12 @@ class Rendering:
 
 @dataclass
 class Findings:
-    """What shows while a photo is rendered, also one that fails later. subject, preview: see Outcome."""
+    """What shows while a photo is rendered, also one that fails later. subject, doubt, preview: see Outcome."""
 
     megapixels: float = 0.0
     warnings: list[str] = field(default_factory=list)
     subject: bool | None = None
+    doubt: float | None = None
     preview: Preview | None = None
 
 
@@ -109,6 +111,7 @@ class Renderer:
             written=tuple(written),
             lasting=lasting,
             subject=findings.subject,
+            doubt=findings.doubt,
             stored=stored,
             contents=tuple(contents),
             preview=findings.preview,
@@ -156,13 +159,30 @@ class Renderer:
             edit = f"shallow depth of field: by model {self.network.card.digest()[:12]}"
             return replace(photo, image=self.network.render(photo.image, curves)), None, edit
         maps = self.network.predict(as_seen(photo.image, curves), self.options.focus)
-        findings.subject = maps.subject_area >= self.options.min_subject
-        if not findings.subject:
-            findings.warnings.append("no clear subject: the picture stays as it is")
-        elif self.options.lens.strength > 0:
-            image = render(photo.image, maps.alpha, maps.defocus, self.options.lens, curves)
-            return replace(photo, image=image), maps, edit_of(self.options.lens)
+        lens = self._lens(maps, findings)
+        if lens.strength > 0:
+            image = render(photo.image, maps.alpha, maps.defocus, lens, curves)
+            return replace(photo, image=image), maps, edit_of(lens)
         return photo, maps, None
+
+    def _lens(self, maps: Maps, findings: Findings) -> LensOptions:
+        """The lens for a photo with such maps, its strength 0 where the photo stays as it is; why is among the warnings."""
+        lens = self.options.lens
+        self._judge(maps, findings)
+        if findings.doubt is None:
+            findings.warnings.append("no clear subject: the picture stays as it is")
+            return lens.gentler(0.0)
+        share = share_of_strength(findings.doubt, self.options.unsure)
+        if share < 1.0 and lens.strength > 0:
+            what = f"blurred with {share:.0%} of the strength" if share else "the picture stays as it is"
+            findings.warnings.append(f"unsure of the subject: {what}")
+        return lens.gentler(share)
+
+    def _judge(self, maps: Maps, findings: Findings) -> None:
+        """Note whether there is a clear subject, and how unsure the network is of it."""
+        found = maps.subject_area >= self.options.min_subject
+        findings.doubt = maps.doubt if found else None
+        findings.subject = found and share_of_strength(maps.doubt, self.options.unsure) > 0.0
 
     def _look(self, job: Job, findings: Findings) -> None:
         """Find what a gallery shows of a photo whose result is there. What cannot be read is a warning, for nothing was lost.
@@ -179,7 +199,7 @@ class Renderer:
             del photo
             maps = self.network.predict(seen, self.options.focus) if isinstance(self.network, Network) else None
             if maps is not None:
-                findings.subject = maps.subject_area >= self.options.min_subject
+                self._judge(maps, findings)
             result = decode_photo(read_bytes(job.destination), str(job.destination), self.options.decode)
             self._show_after(None if findings.subject is False else result, maps, findings)
         except PhotoError as failure:

@@ -209,6 +209,7 @@ def as_json(photo: Outcome | Job) -> bytes:
             "seconds": None if outcome is None else round(outcome.elapsed_s, 3),
             "megapixels": None if outcome is None else round(outcome.megapixels, 3),
             "subject": None if outcome is None else outcome.subject,
+            "doubt": None if outcome is None or outcome.doubt is None else round(outcome.doubt, 3),
             "warnings": [] if outcome is None else outcome.warnings,
             "error": None if outcome is None else outcome.reason,
         }

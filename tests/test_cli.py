@@ -214,6 +214,7 @@ def test_a_dry_run_prints_pairs_and_touches_nothing(folder: Path, opened: list[A
         ["run", "{in}", "--out", "{out}", "--focus", "nan,0"],
         ["run", "{in}", "--out", "{out}", "--focus", "left,top"],
         ["run", "{in}", "--out", "{out}", "--min-clarity", "2"],
+        ["run", "{in}", "--out", "{out}", "--unsure", "maybe"],
         ["run", "{in}", "--out", "{out}", "--threads", "-1"],
         ["run", "{in}", "--out", "{out}", "--jobs", "-1"],
         ["run", "{in}", "--out", "{out}", "--time-limit", "-1"],

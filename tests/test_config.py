@@ -10,7 +10,7 @@ from PIL import Image
 
 from bokehcli import cli, config
 from bokehcli.cli import main
-from bokehcli.options import Device, Existing, Running, RunOptions
+from bokehcli.options import Device, Existing, Running, RunOptions, Unsure
 from bokehcli.photo import Container
 
 Captured = pytest.CaptureFixture[str]
@@ -65,6 +65,7 @@ def test_every_option_can_come_from_a_file(tmp_path: Path, asked: list[Any]) -> 
         focus = [0.25, 0.5]
         min-subject = 0.01
         min-clarity = 0.5
+        unsure = "none"
         strip-gps = true
         strip-metadata = true
         preserve-times = true
@@ -86,6 +87,7 @@ def test_every_option_can_come_from_a_file(tmp_path: Path, asked: list[Any]) -> 
     assert options.encode.quality == 80
     assert (options.lens.strength, options.lens.blades, options.lens.cat_eye, options.lens.highlights) == (0.6, 7, 0.25, 1.0)
     assert (options.focus, options.min_subject, options.infer.min_clarity) == ((0.25, 0.5), 0.01, 0.5)
+    assert options.unsure is Unsure.NONE
     assert (options.metadata.strip_gps, options.metadata.strip, options.metadata.preserve_times) == (True, True, True)
     assert (options.jobs, options.infer.threads, options.decode.max_megapixels, options.time_limit_s) == (3, 2, 12.5, 30.0)
     assert (options.infer.model, options.infer.device) == (Path.home() / "model", Device.CPU)

@@ -187,6 +187,20 @@ def test_photos_are_filtered_by_what_became_of_them(shown: Chrome, kind: str, na
 
 
 @in_browser
+def test_photos_with_an_unsure_subject_are_found_among_the_rendered(browser: Chrome, photos: Path, tmp_path: Path) -> None:
+    page, names = tmp_path / "out" / "a.html", [str(photos / name) for name in ("chelsea.jpg", "rocket.jpg")]
+    assert main(["run", *names, "--out", str(tmp_path / "out"), "--gallery", str(page)]) == 0
+    browser.get(page.as_uri())
+    told = "2 photos · 2 rendered · 1 with an unsure subject · 0 without a clear subject · 0 failed"
+    assert browser.find_element(By.ID, "summary").text == told
+    for kind, shown in (("rendered", names), ("unsure", names[1:])):
+        browser.find_element(By.CSS_SELECTOR, f"input[value={kind}]").send_keys(Keys.SPACE)
+        visible = [item.text for item in browser.find_elements(By.CSS_SELECTOR, "#photos > li") if item.is_displayed()]
+        assert len(visible) == len(shown)
+        assert all(Path(name).name in text for name, text in zip(shown, visible, strict=True))
+
+
+@in_browser
 def test_photos_are_searched_by_name(shown: Chrome) -> None:
     shown.find_element(By.ID, "search").send_keys("CAT")
     visible = [item.text for item in shown.find_elements(By.CSS_SELECTOR, "#photos > li") if item.is_displayed()]
@@ -365,7 +379,7 @@ def test_a_picture_that_cannot_be_made_costs_no_photo(photos: Path, tmp_path: Pa
     no_previews = lambda suffix, pixels, *rest: (max(pixels.shape) > 100, encode(suffix, pixels, *rest)[1])  # noqa: E731
     monkeypatch.setattr(cv2, "imencode", no_previews)
     renderer = open_renderer(RunOptions(preview_px=100))
-    outcome = renderer.render_photo(Job(source=photos / "rocket.jpg", destination=tmp_path / "rocket.jpg"))
+    outcome = renderer.render_photo(Job(source=photos / "coffee.jpg", destination=tmp_path / "coffee.jpg"))
     assert outcome.status is Status.DONE
     assert outcome.preview is None
     assert outcome.warnings == ("not in the gallery: no small picture of it can be made",)

@@ -21,7 +21,7 @@ from bokehcli.model import ModelCard
 from bokehcli.options import Device, InferOptions
 from bokehcli.pixels import focus_hint, resize, to_unit
 from bokehcli.pyramid import Level
-from bokehcli.subject import pointed_at
+from bokehcli.subject import doubt, pointed_at
 from bokehcli.tiling import Box
 
 ONE_THREAD = InferOptions(threads=1, min_clarity=0.0)
@@ -419,6 +419,20 @@ def test_a_doubtful_patch_is_out_of_focus_unless_somebody_points(network: Networ
     image = np.zeros((LONG_SIDE, LONG_SIDE, 3), np.uint8)
     assert doubting.predict(image).subject_area == 0.0
     assert doubting.predict(image, (0.5, 0.5)).subject_area > 0.1
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_doubt_is_that_of_what_stays_in_focus(network: Network, kept: bool) -> None:
+    state = np.full((1, network.card.channels, 32, 32), -9.0, np.float32)
+    state[0, 0, 4:12, 10:22] = 8.0
+    alone = doubt(state[0, 0])
+    state[0, 0, 16:28, 10:22] = 1.0
+    says = cast(ort.InferenceSession, Says(state))
+    looking = Network(network.card, says, network.octave, network.finest, min_clarity=0.0 if kept else 0.9)
+    image = np.zeros((LONG_SIDE, LONG_SIDE, 3), np.uint8)
+    found = looking.predict(image).doubt
+    assert found > 0.3 if kept else found == pytest.approx(alone, abs=0.01)
+    assert looking.predict(image, (0.5, 0.7)).doubt == 0.0
 
 
 def test_the_global_network_sees_the_whole_photo_at_sides_it_can_take(network: Network) -> None:

@@ -25,7 +25,7 @@ from bokehcli.discover import Job
 from bokehcli.entries import State, read, signature_of
 from bokehcli.errors import LedgerError
 from bokehcli.ledger import Ledger, making_of
-from bokehcli.options import EncodeOptions, Existing, InferOptions, LensOptions, RunOptions
+from bokehcli.options import EncodeOptions, Existing, InferOptions, LensOptions, RunOptions, Unsure
 from bokehcli.outcome import Outcome, Status
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
@@ -150,6 +150,7 @@ def test_a_hash_tells_every_option_that_changes_a_result() -> None:
         RunOptions(focus=(0.5, 0.5)),
         RunOptions(infer=InferOptions(min_clarity=0.5)),
         RunOptions(save_maps=True),
+        RunOptions(unsure=Unsure.FULL),
     ]
     hashes = {making_of(options, "model") for options in (plain, *changed)} | {making_of(plain, "another")}
     assert len(hashes) == len(changed) + 2

@@ -2,6 +2,7 @@
 
 import io
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
@@ -17,7 +18,16 @@ from bokehcli.decode import decode_photo
 from bokehcli.discover import Job, discover
 from bokehcli.errors import DeviceError, UnsupportedPhoto
 from bokehcli.infer import Maps, Network
-from bokehcli.options import DecodeOptions, EncodeOptions, Existing, LensOptions, MetadataOptions, RunOptions
+from bokehcli.options import (
+    UNSURE_FROM,
+    DecodeOptions,
+    EncodeOptions,
+    Existing,
+    LensOptions,
+    MetadataOptions,
+    RunOptions,
+    Unsure,
+)
 from bokehcli.outcome import Status
 from bokehcli.photo import Container
 from bokehcli.pipeline import Renderer, open_renderer
@@ -29,8 +39,9 @@ Pixels = NDArray[np.uint8]
 class FakeNetwork:
     """Takes the left half for the subject; keeps the shapes that it was given."""
 
-    def __init__(self, error: Exception | None = None) -> None:
+    def __init__(self, error: Exception | None = None, doubt: float = 0.0) -> None:
         self.error = error
+        self.doubt = doubt
         self.shapes: list[tuple[int, ...]] = []
         self.focus: tuple[float, float] | None = None
 
@@ -41,7 +52,7 @@ class FakeNetwork:
             raise self.error
         alpha = np.zeros(image.shape[:2], np.uint8)
         alpha[:, : image.shape[1] // 2] = 255
-        return Maps(alpha, np.full((6, 8), 0.5, np.float32))
+        return Maps(alpha, np.full((6, 8), 0.5, np.float32), self.doubt)
 
 
 @pytest.fixture(autouse=True)
@@ -176,6 +187,36 @@ def test_a_photo_without_a_clear_subject_keeps_its_pixels_and_says_so(tmp_path: 
     outcome = renderer(min_subject=0.51).render_photo(job)
     assert (outcome.status, outcome.warnings) == (Status.DONE, ("no clear subject: the picture stays as it is",))
     np.testing.assert_array_equal(loaded(job.destination), picture())
+
+
+@pytest.mark.parametrize(
+    ("unsure", "doubt", "strength", "warning"),
+    [
+        (Unsure.GENTLE, UNSURE_FROM, "0.5", None),
+        (Unsure.GENTLE, 0.4, "0.325", "blurred with 65% of the strength"),
+        (Unsure.GENTLE, 9.0, "0.15", "blurred with 30% of the strength"),
+        (Unsure.FULL, 9.0, "0.5", None),
+        (Unsure.NONE, UNSURE_FROM, "0.5", None),
+        (Unsure.NONE, 0.31, None, "the picture stays as it is"),
+    ],
+)
+def test_a_photo_of_an_unsure_subject_is_blurred_gently_or_as_asked(
+    tmp_path: Path, unsure: Unsure, doubt: float, strength: str | None, warning: str | None
+) -> None:
+    job = job_for(saved(tmp_path / "a.jpg", picture()), tmp_path / "out")
+    outcome = renderer(FakeNetwork(doubt=doubt), unsure=unsure).render_photo(job)
+    assert outcome.status is Status.DONE
+    assert outcome.warnings == (() if warning is None else (f"unsure of the subject: {warning}",))
+    assert (outcome.doubt, outcome.subject) == (doubt, strength is not None)
+    assert outcome.unsure is (doubt > UNSURE_FROM and strength is not None)
+    told = re.search(rb"strength ([0-9.]+)", job.destination.read_bytes())
+    assert (told and told[1].decode()) == strength
+
+
+def test_where_nothing_is_blurred_nobody_is_told_how_gently(tmp_path: Path) -> None:
+    job = job_for(saved(tmp_path / "a.jpg", picture()), tmp_path / "out", save_maps=True)
+    options = {"save_maps": True, "lens": LensOptions(strength=0)}
+    assert renderer(FakeNetwork(doubt=9.0), **options).render_photo(job).warnings == ()
 
 
 def test_at_strength_0_pixels_stay_and_no_network_is_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

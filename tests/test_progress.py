@@ -21,6 +21,7 @@ DONE = Outcome(
     status=Status.DONE,
     elapsed_s=0.41,
     megapixels=12.0,
+    doubt=0.12345,
     warnings=("EXIF is damaged",),
     written=(Path("out/a.alpha.png"), Path("out/a.jpg")),
 )
@@ -193,6 +194,7 @@ def test_json_tells_of_every_photo_on_a_line(capfd: pytest.CaptureFixture[str]) 
         "seconds": 0.41,
         "megapixels": 12.0,
         "subject": None,
+        "doubt": 0.123,
         "warnings": ["EXIF is damaged"],
         "error": None,
     }

@@ -7,17 +7,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from bokehcli.options import UNSURE_FROM, Unsure
 from bokehcli.subject import (
     AGREED,
     BEYOND,
     CERTAIN,
+    GENTLE,
     MOST_ADDED,
     PEAK,
+    UNSURE_TO,
     WINDOW,
     confirmed,
     doubt,
     is_held,
     pointed_at,
+    share_of_strength,
     window_about,
     without_doubtful,
 )
@@ -184,3 +188,14 @@ def test_a_window_holds_what_hardly_reaches_out_of_it() -> None:
     assert is_held(found, Box(0, 50, 0, 100 - round(100 * BEYOND)))
     assert not is_held(found, Box(0, 50, 0, 99 - round(100 * BEYOND)))
     assert is_held(np.zeros((4, 4), np.bool_), Box(0, 2, 0, 2))
+
+
+@given(st.floats(0.0, 4.0), st.floats(0.0, 4.0))
+def test_the_more_doubt_the_gentler_the_blur_and_without_a_step(doubt: float, other: float) -> None:
+    low, high = sorted((doubt, other))
+    more, less = (share_of_strength(each, Unsure.GENTLE) for each in (low, high))
+    assert GENTLE <= less <= more <= 1.0
+    assert more - less <= (high - low) * (1.0 - GENTLE) / (UNSURE_TO - UNSURE_FROM) + 1e-9
+    assert (more == 1.0) is (low <= UNSURE_FROM)
+    assert share_of_strength(low, Unsure.FULL) == 1.0
+    assert share_of_strength(low, Unsure.NONE) == float(low <= UNSURE_FROM)

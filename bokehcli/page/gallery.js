@@ -7,6 +7,7 @@ const cards = [];
 const waiting = new Set();
 
 const kindOf = (photo) => photo.status === "failed" ? "failed" : photo.subject === false ? "no-subject" : "rendered";
+const isOf = (photo, kind) => kind === "all" || (kind === "unsure" ? photo.unsure && kindOf(photo) === "rendered" : kindOf(photo) === kind);
 const counted = (count, one, many) => `${count.toLocaleString()} ${count === 1 ? one : many}`;
 
 function moveTo(frame, percent) {
@@ -133,15 +134,16 @@ document.addEventListener("DOMContentLoaded", () => {
 
 const form = document.getElementById("filter");
 const search = document.getElementById("search");
-const counts = { all: photos.length, rendered: 0, "no-subject": 0, failed: 0 };
-for (const photo of photos) counts[kindOf(photo)] += 1;
+const counts = {};
 for (const option of form.elements.kind) {
+  counts[option.value] = photos.filter((photo) => isOf(photo, option.value)).length;
   option.nextElementSibling.textContent += ` (${counts[option.value].toLocaleString()})`;
   option.disabled = counts[option.value] === 0 && option.value !== "all";
 }
 document.getElementById("summary").textContent = [
   counted(photos.length, "photo", "photos"),
   counted(counts.rendered, "rendered", "rendered"),
+  ...(counts.unsure ? [counted(counts.unsure, "with an unsure subject", "with an unsure subject")] : []),
   counted(counts["no-subject"], "without a clear subject", "without a clear subject"),
   counted(counts.failed, "failed", "failed"),
 ].join(" \u00b7 ");
@@ -151,7 +153,7 @@ function filter() {
   const words = search.value.trim().toLowerCase();
   let shown = 0;
   photos.forEach((photo, number) => {
-    const wanted = (kind === "all" || kindOf(photo) === kind) && photo.name.toLowerCase().includes(words);
+    const wanted = isOf(photo, kind) && photo.name.toLowerCase().includes(words);
     cards[number].hidden = !wanted;
     shown += wanted;
   });

@@ -14,6 +14,7 @@ from bokehcli.infer import open_network
 from bokehcli.lens import render
 from bokehcli.model import find_model
 from bokehcli.options import DecodeOptions, LensOptions
+from tests.bench.product import lens_for
 
 HEIGHT_PX, GAP_PX = 360, 8
 
@@ -31,7 +32,8 @@ def main() -> None:
     for path in arguments.photos:
         image = decode_photo(path.read_bytes(), path.name, DecodeOptions()).image
         maps = network.predict(image)
-        after = render(image, maps.alpha, maps.defocus, LensOptions(strength=arguments.strength))
+        lens = lens_for(maps.doubt, LensOptions(strength=arguments.strength))
+        after = render(image, maps.alpha, maps.defocus, lens)
         width = round(image.shape[1] * HEIGHT_PX / image.shape[0])
         for shown in (image, after):
             cells.append(cv2.resize(shown, (width, HEIGHT_PX), interpolation=cv2.INTER_AREA))

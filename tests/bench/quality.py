@@ -28,7 +28,7 @@ from bokehcli.trainer.data import VALIDATION_PART, Item, Library, find_items
 from tests.bench import sections
 from tests.bench.baselines import enlarged_alpha, mean_ellipse
 from tests.bench.measures import iou
-from tests.bench.product import NATIVE_PX, Case, alpha_of, rendered
+from tests.bench.product import NATIVE_PX, Case, alpha_of
 from tests.bench.sections import LENS, SIZE_PX, Pointed, Rows
 from tests.bench.sheet import write_sheet
 from tests.bench.table import Table, collected, printed, written
@@ -57,7 +57,8 @@ def case_of(network: Network, library: Library, index: int) -> Case:
     maps = network.predict(photo)
     alpha = alpha_of(maps)
     name = library.items[index].name
-    return Case(name, photo, matte, alpha, enlarged_alpha(network, photo), maps.defocus, iou(alpha, matte))
+    enlarged = enlarged_alpha(network, photo)
+    return Case(name, photo, matte, alpha, enlarged, maps.defocus, maps.doubt, iou(alpha, matte))
 
 
 def unit_matte(library: Library, index: int) -> Float:
@@ -67,12 +68,13 @@ def unit_matte(library: Library, index: int) -> Float:
 
 def measured(network: Network, case: Case, half: tuple[float, float]) -> Measured:
     """Everything that is measured on one photo. half: axes of the mean ellipse."""
-    output = rendered(case.photo, case.alpha, case.defocus, LENS)
+    output = case.output(LENS)
     table = {
         "subject": sections.subject(network, case.photo, case.matte, half),
         "edge": sections.edge(case),
         "halo": sections.halo(case),
         "target": sections.target(case, output),
+        "unsure": sections.unsure(case),
     }
     if case.found:
         table |= {"edge found": table["edge"], "kept": sections.kept(case, output)}

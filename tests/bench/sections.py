@@ -1,6 +1,7 @@
 """The sections of the quality table, each from one photo or from the network: row -> column -> value."""
 
 import dataclasses
+import math
 from typing import Any
 from unittest import mock
 
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from bokehcli import similarity
 from bokehcli.comparison import mask_and_gaussian
 from bokehcli.infer import Network
-from bokehcli.options import LensOptions, RunOptions
+from bokehcli.options import UNSURE_FROM, LensOptions, RunOptions
 from bokehcli.pixels import fit_long_side, resize
 from bokehcli.trainer import groups, scenes
 from bokehcli.trainer.data import Library, Sample
@@ -36,7 +37,8 @@ WITHOUT, WITH = "without a subject", "validation photos"
 FAR, NEAR = "far one pointed at", "near one pointed at"
 OWN = "a photo's own subject"
 GROUPS = "side by side"
-OF_A_PHOTO = "subject", "edge", "edge found", "kept", "halo", "target"
+SURE, UNSURE = "sure", "unsure, blurred gently"
+OF_A_PHOTO = "subject", "edge", "edge found", "kept", "halo", "target", "unsure"
 
 
 def subject(network: Network, photo: Image, matte: Float, half: tuple[float, float]) -> Rows:
@@ -117,6 +119,12 @@ def target(case: Case, output: Image) -> Rows:
     }
 
 
+def unsure(case: Case) -> Rows:
+    """IoU at the photo's own size, by whether the network is sure of the subject, and whether this is one of those."""
+    row = UNSURE if case.doubt > UNSURE_FROM else SURE
+    return {each: {"IoU": case.iou if each == row else math.nan, "share": float(each == row)} for each in (SURE, UNSURE)}
+
+
 def tiles(network: Network, photo: Image) -> Rows:
     """Largest differences, in 8-bit levels, between a tiled and an untiled run over a photo enlarged to 3 MP."""
     scale = (TILED_MEGAPIXELS * 1e6 / (photo.shape[0] * photo.shape[1])) ** 0.5
@@ -132,9 +140,11 @@ def tiles(network: Network, photo: Image) -> Rows:
 
 
 def alone(network: Network, photo: Image, row: str) -> Rows:
-    """Whether the photo is left as it is for want of a clear subject, and how much of it is in focus."""
-    area = network.predict(photo).subject_area
-    return {row: {"left alone": float(area < RunOptions.min_subject), "in focus": area}}
+    """Whether the photo is left as it is for want of a clear subject, or blurred gently, and how much of it is in focus."""
+    maps = network.predict(photo)
+    left = maps.subject_area < RunOptions.min_subject
+    gently = not left and maps.doubt > UNSURE_FROM
+    return {row: {"left alone": float(left), "gently": float(gently), "in focus": maps.subject_area}}
 
 
 def to_bytes(values: Float) -> NDArray[np.uint8]:

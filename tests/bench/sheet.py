@@ -26,6 +26,7 @@ from bokehcli.lens import render
 from bokehcli.model import find_model
 from bokehcli.options import DecodeOptions, LensOptions
 from bokehcli.pixels import from_unit, resize, to_unit
+from tests.bench.product import lens_for
 
 Image = NDArray[Any]
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp")
@@ -99,14 +100,15 @@ def row_of(
     crops: bool,
     focus: tuple[float, float] | None = None,
 ) -> Image:
-    """One row of the sheet, with the photo's name and the share of it in focus."""
+    """One row of the sheet, with the photo's name, the share of it in focus, and how unsure the network is of that."""
     before = to_8_bits(decode_photo(data, name, DecodeOptions()).image)
     maps = network.predict(before, focus)
-    after = render(before, maps.alpha, maps.defocus, options)
+    after = render(before, maps.alpha, maps.defocus, lens_for(maps.doubt, options))
     cells = [fitted(picture) for picture in (before, after, maps.alpha, resize(maps.defocus, before.shape[:2]))]
     if crops:
         cells += [crop(picture, place) for place in places(before, maps) for picture in (before, after)]
-    return labelled(cells, f"{name}  {before.shape[1]} x {before.shape[0]}  in focus {maps.subject_area:.0%}")
+    facts = f"{before.shape[1]} x {before.shape[0]}  in focus {maps.subject_area:.0%}  doubt {maps.doubt:.2f}"
+    return labelled(cells, f"{name}  {facts}")
 
 
 def labelled(cells: list[Image], label: str) -> Image:

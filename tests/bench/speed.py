@@ -12,6 +12,7 @@ import shlex
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from bokehcli.options import DecodeOptions, InferOptions, LensOptions
 from bokehcli.photo import Container
 from bokehcli.resources import keep_freed_memory
 from tests.bench.machine import machine
+from tests.bench.product import lens_for
 from tests.bench.sized import QUALITY, brought_to
 
 
@@ -50,7 +52,8 @@ def measured(path: Path, arguments: argparse.Namespace, network: Network) -> flo
         timed(times, "OpenCV encode", lambda plain=plain: cv2.imencode(".jpg", plain, [cv2.IMWRITE_JPEG_QUALITY, QUALITY]))
         photo = timed(times, "decode", lambda: decode_photo(data, name, DecodeOptions()))
         maps = timed(times, "predict", lambda photo=photo: network.predict(photo.image))
-        result = timed(times, "render", lambda photo=photo, maps=maps: render(photo.image, maps.alpha, maps.defocus, options))
+        lens = lens_for(maps.doubt, options)
+        result = timed(times, "render", partial(render, photo.image, maps.alpha, maps.defocus, lens))
         encoding = Encoding(
             container=Container.JPEG, quality=photo.quality, subsampling=photo.subsampling, optimised=photo.optimised
         )
@@ -62,7 +65,7 @@ def measured(path: Path, arguments: argparse.Namespace, network: Network) -> flo
     height, width = photo.image.shape[:2]
     enlarged = " (enlarged)" if sized is not None and sized.enlarged else ""
     size = f"{width} x {height}, {photo.megapixels:.1f} MP{enlarged}"
-    print(f"{name}: {size}, {maps.subject_area:.0%} in focus, strength {options.strength:g}")
+    print(f"{name}: {size}, {maps.subject_area:.0%} in focus, strength {lens.strength:.2g}")
     for stage, seconds in middle.items():
         print(f"{stage:10} {seconds:7.3f} s  {seconds / whole_s:4.0%}")
     print(f"{'all':10} {whole_s:7.3f} s  {photo.megapixels / whole_s:.1f} MP/s")

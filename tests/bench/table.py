@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from tests.bench.sections import GAUSSIAN, GROUPS, OWN, WITH, WITHOUT, Rows
+from tests.bench.sections import GAUSSIAN, GROUPS, OWN, SURE, UNSURE, WITH, WITHOUT, Rows
 
 Table = dict[str, Rows]  # section -> row -> column -> value
 Figure = Callable[[list[float]], float]
@@ -25,6 +25,7 @@ TITLES = {
     "kept": "subject kept, the {found} photos with IoU > 0.8: output against photo, 100 dB stands for bit-equal",
     "halo": "halo, {photos} photos, strength 1: share of the other's light 3-30 px outside and inside of the edge",
     "target": "against the photo rendered with its matte and the trainer's layout of defocus, {photos} photos",
+    "unsure": "how sure the network is of the subject, {photos} photos, own size",
     "tiles": "tiles, {tiled} photos brought to 3 MP: largest difference to an untiled run",
     "no subject": "no clear subject: {without} training photos of that kind, the only ones there are; share left as it is",
     "group": "groups: {groups} composites of two to five cut-outs side by side",
@@ -84,6 +85,7 @@ MUSTS: dict[str, tuple[str, Callable[[Rows], bool]]] = {
         "model ahead of both in both columns",
         lambda rows: better(rows, "PSNR dB", 1) and better(rows, "SSIM", 1),
     ),
+    "unsure": ("IoU of the sure ones above that of the unsure ones", lambda rows: rows[SURE]["IoU"] > rows[UNSURE]["IoU"]),
     "tiles": ("1 level at most", lambda rows: all(columns["levels max"] <= 1.0 for columns in rows.values())),
     "no subject": (
         "at least 0.8 of them left alone, at most 0.02 of those with a subject",

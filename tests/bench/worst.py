@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tests.bench.product import Case, rendered
+from tests.bench.product import Case
 from tests.bench.sections import LENS
 from tests.bench.sheet import fitted, labelled
 
@@ -18,6 +18,5 @@ def worst_rows(cases: Iterable[Case]) -> list[NDArray[Any]]:
 
 def row_of(case: Case) -> NDArray[np.uint8]:
     """One photo's row, with its name and IoU."""
-    output = rendered(case.photo, case.alpha, case.defocus, LENS)
-    cells = [fitted(picture) for picture in (case.photo, case.matte, case.alpha, output)]
-    return labelled(cells, f"{case.name}  IoU {case.iou:.3f}")
+    cells = [fitted(picture) for picture in (case.photo, case.matte, case.alpha, case.output(LENS))]
+    return labelled(cells, f"{case.name}  IoU {case.iou:.3f}  doubt {case.doubt:.2f}")
