@@ -25,7 +25,7 @@ from bokehcli.model import POINTED, ROLES, ModelCard, find_model  # noqa: E402
 from bokehcli.pixels import focus_hint  # noqa: E402
 from bokehcli.trainer import schedule, warm  # noqa: E402
 from bokehcli.trainer.batch import collate, overview_of, stacked  # noqa: E402
-from bokehcli.trainer.checkpoint import load_checkpoint, save_checkpoint  # noqa: E402
+from bokehcli.trainer.checkpoint import COLAB, load_checkpoint, save_checkpoint  # noqa: E402
 from bokehcli.trainer.data import FINE_PART, Item, Library, Maker, find_items  # noqa: E402
 from bokehcli.trainer.export import export_model, export_pointed  # noqa: E402
 from bokehcli.trainer.fine import crop_corners, halved, octave_losses, octave_states  # noqa: E402
@@ -505,6 +505,42 @@ def test_a_checkpoint_that_is_none_is_refused(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-2000])
     with pytest.raises(ModelError, match=r"a\.ckpt"):
         load_checkpoint(path)
+
+
+@pytest.mark.parametrize("in_colab", [True, False])
+def test_in_colab_what_a_checkpoint_replaces_is_empty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, in_colab: bool) -> None:
+    if in_colab:
+        monkeypatch.setenv(COLAB, "release-colab")
+    path, bin_ = tmp_path / "a.ckpt", tmp_path / "bin"
+    for step in (1, 2):
+        state = State(options())
+        state.step = step
+        save_checkpoint(state, path)
+        if step == 1:
+            os.link(path, bin_)  # keeps what is replaced, as a drive does
+    assert bool(bin_.stat().st_size) is not in_colab
+    assert load_checkpoint(path).step == 2
+
+
+@pytest.mark.parametrize("killed_at", ["writing", "replacing"])
+def test_killed_at_any_time_in_colab_a_whole_checkpoint_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, killed_at: str
+) -> None:
+    path, state = tmp_path / "a.ckpt", State(options())
+    save_checkpoint(state, path)
+    state.step = 1
+    monkeypatch.setenv(COLAB, "release-colab")
+    with monkeypatch.context() as kill:
+        method = (os, "fsync") if killed_at == "writing" else (Path, "replace")
+        kill.setattr(*method, mock.Mock(side_effect=KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            save_checkpoint(state, path)
+    step = load_checkpoint(path).step
+    assert step == (0 if killed_at == "writing" else 1)
+    monkeypatch.setattr(os, "fsync", mock.Mock(side_effect=KeyboardInterrupt))  # and once more, when the next one is written
+    with pytest.raises(KeyboardInterrupt):
+        save_checkpoint(state, path)
+    assert load_checkpoint(path).step == step
 
 
 def test_training_goes_on_from_an_exported_model_as_it_was(make: Maker, tmp_path: Path) -> None:

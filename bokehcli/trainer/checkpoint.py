@@ -15,10 +15,15 @@ from bokehcli.trainer.networks import KINDS, LENS, name_of
 from bokehcli.trainer.schedule import stage_from
 
 FORMAT = 1
+COLAB = "COLAB_RELEASE_TAG"  # in the environment there
 
 
 def save_checkpoint(state: State, path: Path) -> None:
-    """Write all of `state` to `path`; a reader sees the old file or the new one, never a part."""
+    """Write all of `state` to `path`; a reader sees the old file or the new one, never a part.
+
+    In Colab the old file is emptied first. It may lie on a mounted drive, which keeps what is replaced in its bin, where it
+    still counts: half a gigabyte every three minutes. Killed in between, `load_checkpoint` finds the new one.
+    """
     held = {
         "format": FORMAT,
         "network": state.network.state_dict(),
@@ -30,12 +35,19 @@ def save_checkpoint(state: State, path: Path) -> None:
         "random": torch.get_rng_state(),
     }
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".part")
+    partial = partial_of(path)
     with partial.open("wb") as file:
         torch.save(held, file)
         file.flush()
         os.fsync(file.fileno())
+    if COLAB in os.environ:
+        path.open("wb").close()
     partial.replace(path)
+
+
+def partial_of(path: Path) -> Path:
+    """Where a checkpoint is written before it takes its place."""
+    return path.with_name(path.name + ".part")
 
 
 def options_of(held: dict[str, Any]) -> TrainOptions:
@@ -54,6 +66,8 @@ def load_checkpoint(path: Path, **changed: Any) -> State:
     Raises ModelError if the file is not a checkpoint of this program.
     """
     try:
+        if not path.stat().st_size and partial_of(path).exists():  # killed between emptying the old one and replacing it
+            partial_of(path).replace(path)
         held = torch.load(path, map_location="cpu", weights_only=True)
         if held["format"] != FORMAT:
             raise ModelError(f"{path}: checkpoint format {held['format']}, this version reads {FORMAT}")
