@@ -43,8 +43,7 @@ def evaluate(
     """Compare models on pairs: PSNR and SSIM to the shallow photo, seconds and memory for each, beside simple ways.
 
     The shallow photo is brought to the size of the wide one where they differ. Every photo is blurred with the full strength,
-    also where a network is unsure of the subject. Exit status: 0 all pairs compared, 1 some
-    left out, 2 misuse.
+    also where a network is unsure of the subject. Exit status: 0 all pairs compared, 1 some left out, 2 misuse.
     """
     from bokehcli import comparison as compare
     from bokehcli import similarity
