@@ -194,7 +194,8 @@ def test_a_photo_without_a_clear_subject_keeps_its_pixels_and_says_so(tmp_path: 
     [
         (Unsure.GENTLE, UNSURE_FROM, "0.5", None),
         (Unsure.GENTLE, 0.35, "0.325", "blurred with 65% of the strength"),
-        (Unsure.GENTLE, 9.0, "0.15", "blurred with 30% of the strength"),
+        (Unsure.GENTLE, 0.5, "0.15", "blurred with 30% of the strength"),
+        (Unsure.GENTLE, 9.0, None, "the picture stays as it is"),
         (Unsure.FULL, 9.0, "0.5", None),
         (Unsure.NONE, UNSURE_FROM, "0.5", None),
         (Unsure.NONE, 0.31, None, "the picture stays as it is"),

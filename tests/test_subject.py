@@ -12,10 +12,10 @@ from bokehcli.subject import (
     AGREED,
     BEYOND,
     CERTAIN,
-    GENTLE,
+    DOUBTS,
     MOST_ADDED,
     PEAK,
-    UNSURE_TO,
+    SHARES,
     WINDOW,
     confirmed,
     doubt,
@@ -194,8 +194,9 @@ def test_a_window_holds_what_hardly_reaches_out_of_it() -> None:
 def test_the_more_doubt_the_gentler_the_blur_and_without_a_step(doubt: float, other: float) -> None:
     low, high = sorted((doubt, other))
     more, less = (share_of_strength(each, Unsure.GENTLE) for each in (low, high))
-    assert GENTLE <= less <= more <= 1.0
-    assert more - less <= (high - low) * (1.0 - GENTLE) / (UNSURE_TO - UNSURE_FROM) + 1e-9
+    assert 0.0 <= less <= more <= 1.0
+    assert more - less <= (high - low) * (SHARES[0] - SHARES[1]) / (DOUBTS[1] - DOUBTS[0]) + 1e-9  # where it is steepest
     assert (more == 1.0) is (low <= UNSURE_FROM)
+    assert (less == 0.0) is (high >= DOUBTS[-1])
     assert share_of_strength(low, Unsure.FULL) == 1.0
     assert share_of_strength(low, Unsure.NONE) == float(low <= UNSURE_FROM)

@@ -18,7 +18,7 @@ from bokehcli.trainer import groups, scenes
 from bokehcli.trainer.data import Library, Sample
 from tests.bench import measures
 from tests.bench.baselines import ellipse, guided_alpha
-from tests.bench.product import Case, alpha_of, rendered
+from tests.bench.product import Case, alpha_of, lens_for, rendered
 
 Image = NDArray[Any]
 Float = NDArray[np.float32]
@@ -142,7 +142,7 @@ def tiles(network: Network, photo: Image) -> Rows:
 def alone(network: Network, photo: Image, row: str) -> Rows:
     """Whether the photo is left as it is for want of a clear subject, or blurred gently, and how much of it is in focus."""
     maps = network.predict(photo)
-    left = maps.subject_area < RunOptions.min_subject
+    left = maps.subject_area < RunOptions.min_subject or lens_for(maps.doubt, LENS).strength == 0.0
     gently = not left and maps.doubt > UNSURE_FROM
     return {row: {"left alone": float(left), "gently": float(gently), "in focus": maps.subject_area}}
 
