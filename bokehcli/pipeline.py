@@ -167,22 +167,20 @@ class Renderer:
 
     def _lens(self, maps: Maps, findings: Findings) -> LensOptions:
         """The lens for a photo with such maps, its strength 0 where the photo stays as it is; why is among the warnings."""
-        lens = self.options.lens
-        self._judge(maps, findings)
+        share = self._judge(maps, findings)
         if findings.doubt is None:
             findings.warnings.append("no clear subject: the picture stays as it is")
-            return lens.gentler(0.0)
-        share = share_of_strength(findings.doubt, self.options.unsure)
-        if share < 1.0 and lens.strength > 0:
+        elif share < 1.0 and self.options.lens.strength > 0:
             what = f"blurred with {share:.0%} of the strength" if share else "the picture stays as it is"
             findings.warnings.append(f"unsure of the subject: {what}")
-        return lens.gentler(share)
+        return self.options.lens.gentler(share)
 
-    def _judge(self, maps: Maps, findings: Findings) -> None:
-        """Note whether there is a clear subject, and how unsure the network is of it."""
+    def _judge(self, maps: Maps, findings: Findings) -> float:
+        """Note whether there is a clear subject and how unsure the network is of it; the share of the strength that is left."""
         found = maps.subject_area >= self.options.min_subject
-        findings.doubt = maps.doubt if found else None
-        findings.subject = found and share_of_strength(maps.doubt, self.options.unsure) > 0.0
+        share = share_of_strength(maps.doubt, self.options.unsure) if found else 0.0
+        findings.doubt, findings.subject = maps.doubt if found else None, share > 0.0
+        return share
 
     def _look(self, job: Job, findings: Findings) -> None:
         """Find what a gallery shows of a photo whose result is there. What cannot be read is a warning, for nothing was lost.

@@ -21,8 +21,9 @@ COLAB = "COLAB_RELEASE_TAG"  # in the environment there
 def save_checkpoint(state: State, path: Path) -> None:
     """Write all of `state` to `path`; a reader sees the old file or the new one, never a part.
 
-    In Colab the old file is emptied first. It may lie on a mounted drive, which keeps what is replaced in its bin, where it
-    still counts: half a gigabyte every three minutes. Killed in between, `load_checkpoint` finds the new one.
+    In Colab the old file is emptied first. It may lie on a mounted drive, which is said to keep what goes in its bin, where it
+    still counts (googlecolab/colabtools, issue 1269): half a gigabyte every three minutes. Killed in between,
+    `load_checkpoint` finds the new one.
     """
     held = {
         "format": FORMAT,
