@@ -19,6 +19,8 @@ from bokehcli.outcome import Outcome, Status
 from bokehcli.printable import printable
 from bokehcli.remote import Place, place_of
 
+WITHOUT, UNSURE = "without a clear subject", "unsure of the subject"  # as the last line counts them
+
 
 def write_record(record: bytes, end: bytes = b"\n") -> bool:
     """Write one record on stdout, by default a line, and flush it.
@@ -58,6 +60,7 @@ class Reporter:
         self.as_json = as_json
         self._record_end = b"\0" if null and not as_json else b"\n"
         self.counts: Counter[Status] = Counter()
+        self.found: Counter[str] = Counter()
         self.failures: list[tuple[Place, str]] = []
         self._megapixels = 0.0
         self._started_s = time.perf_counter()
@@ -101,6 +104,9 @@ class Reporter:
     def finished(self, outcome: Outcome) -> None:
         """Count one outcome, tell people about it, and put the path of a rendered photo on stdout."""
         self.counts[outcome.status] += 1
+        if outcome.status is Status.DONE:
+            self.found[WITHOUT] += outcome.subject is False
+            self.found[UNSURE] += outcome.unsure
         self._megapixels += outcome.megapixels
         if self._bar is not None:
             self._bar.advance(self._task)
@@ -173,6 +179,7 @@ class Reporter:
         elapsed_s = time.perf_counter() - self._started_s
         done = self.counts[Status.DONE]
         parts = [f"{done} of {self.total} photo{'' if self.total == 1 else 's'} rendered"]
+        parts += [f"{self.found[what]} {what}" for what in (WITHOUT, UNSURE) if self.found[what]]
         parts += [
             f"{self.counts[status]} {status}" for status in (Status.SKIPPED, Status.FAILED) if self.counts[status]
         ]

@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -77,6 +78,16 @@ def test_without_a_terminal_each_photo_is_a_line_and_the_end_a_summary(capfd: py
     assert lines[2].startswith("[2/3] ")
     assert lines[3] == "bokeh: in/c.jpg: damaged"
     assert lines[4].startswith("1 of 3 photos rendered, 1 skipped, 1 failed")
+
+
+def test_the_summary_counts_photos_without_a_clear_subject_and_those_unsure_of_it(capfd: pytest.CaptureFixture[str]) -> None:
+    found = [(True, 0.1), (True, 0.5), (True, 0.9), (False, None), (None, None)]
+    with Reporter(len(found) + 1, quiet=False) as reporter:
+        for subject, doubt in found:
+            reporter.finished(replace(DONE, subject=subject, doubt=doubt))
+        reporter.finished(replace(FAILED, subject=False))
+    words = "5 of 6 photos rendered, 1 without a clear subject, 2 unsure of the subject, 1 failed in "
+    assert capfd.readouterr().err.splitlines()[-1].startswith(words)
 
 
 def test_quiet_leaves_the_failures_only(capfd: pytest.CaptureFixture[str]) -> None:
