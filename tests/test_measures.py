@@ -12,6 +12,7 @@ from bokehcli.comparison import mask_and_gaussian
 from bokehcli.options import LensOptions
 from tests.bench import measures
 from tests.bench.baselines import guided
+from tests.bench.doubt import Found, area_under_roc, lines
 from tests.bench.product import rendered
 
 Float = NDArray[np.float32]
@@ -134,3 +135,13 @@ def test_red_is_read_off_in_linear_light_whatever_the_brightness() -> None:
     matte = np.linspace(0.0, 1.0, 101, dtype=np.float32)[None].repeat(4, 0)
     assert np.allclose(measures.red_share(measures.painted(matte)), matte, atol=1e-3)
     assert np.allclose(measures.red_share(np.full((2, 2, 3), 40, np.uint8)), 0.5)
+
+
+def test_a_doubt_that_is_higher_where_photos_are_wrong_has_an_area_of_1_and_one_that_knows_nothing_of_a_half() -> None:
+    photos = [Found(iou=1.0 - number / 10, peak=9.0, doubt=number / 20, ambiguity=0.1) for number in range(10)]
+    assert area_under_roc(photos, lambda photo: photo.doubt) == 1.0
+    assert area_under_roc(photos, lambda photo: -photo.doubt) == 0.0
+    assert area_under_roc(photos, lambda photo: photo.ambiguity) == 0.5
+    assert math.isnan(area_under_roc(photos[:2], lambda photo: photo.doubt))
+    _, *rows = lines(photos, "doubt", (-1.0, 0.1, 0.4, 2.0), lambda photo: photo.doubt)
+    assert [row.split()[3:] for row in rows] == [["3", "0.900", "0", "2"], ["6", "0.450", "3", "0"], ["1", "0.100", "1", "0"]]

@@ -193,12 +193,12 @@ def test_a_photo_without_a_clear_subject_keeps_its_pixels_and_says_so(tmp_path: 
     ("unsure", "doubt", "strength", "warning"),
     [
         (Unsure.GENTLE, UNSURE_FROM, "0.5", None),
-        (Unsure.GENTLE, 0.35, "0.325", "blurred with 65% of the strength"),
-        (Unsure.GENTLE, 0.5, "0.15", "blurred with 30% of the strength"),
-        (Unsure.GENTLE, 9.0, None, "the picture stays as it is"),
-        (Unsure.FULL, 9.0, "0.5", None),
+        (Unsure.GENTLE, 0.21, "0.325", "blurred with 65% of the strength"),
+        (Unsure.GENTLE, 0.27, "0.15", "blurred with 30% of the strength"),
+        (Unsure.GENTLE, 0.4, None, "the picture stays as it is"),
+        (Unsure.FULL, 0.9, "0.5", None),
         (Unsure.NONE, UNSURE_FROM, "0.5", None),
-        (Unsure.NONE, 0.31, None, "the picture stays as it is"),
+        (Unsure.NONE, 0.19, None, "the picture stays as it is"),
     ],
 )
 def test_a_photo_of_an_unsure_subject_is_blurred_gently_or_as_asked(
@@ -217,7 +217,7 @@ def test_a_photo_of_an_unsure_subject_is_blurred_gently_or_as_asked(
 def test_where_nothing_is_blurred_nobody_is_told_how_gently(tmp_path: Path) -> None:
     job = job_for(saved(tmp_path / "a.jpg", picture()), tmp_path / "out", save_maps=True)
     options = {"save_maps": True, "lens": LensOptions(strength=0)}
-    assert renderer(FakeNetwork(doubt=9.0), **options).render_photo(job).warnings == ()
+    assert renderer(FakeNetwork(doubt=0.9), **options).render_photo(job).warnings == ()
 
 
 def test_at_strength_0_pixels_stay_and_no_network_is_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,9 +1,11 @@
 """Patches that the network doubts are no subject, nor are those beside the one that is pointed at."""
 
+from typing import Any
+
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -11,12 +13,15 @@ from bokehcli.options import UNSURE_FROM, Unsure
 from bokehcli.subject import (
     AGREED,
     BEYOND,
+    CANDIDATE,
     CERTAIN,
+    DECISION,
     DOUBTS,
     MOST_ADDED,
     PEAK,
     SHARES,
     WINDOW,
+    ambiguity,
     confirmed,
     doubt,
     is_held,
@@ -33,6 +38,12 @@ LARGE, SMALL = (slice(5, 30), slice(5, 25)), (slice(10, 20), slice(40, 50))  # o
 
 def alpha_of(logit: NDArray[np.float32]) -> NDArray[np.float32]:
     return 1.0 / (1.0 + np.exp(-logit))
+
+
+def logit_of(chance: float | NDArray[Any]) -> NDArray[np.float32]:
+    """The logit of alpha, as a state has it, where the network gives such a chance of being in focus."""
+    bounded = np.clip(chance, 1e-6, 1.0 - 1e-6)
+    return (DECISION * np.log(bounded / (1.0 - bounded))).astype(np.float32)
 
 
 def two_patches(doubtful: float) -> NDArray[np.float32]:
@@ -69,7 +80,7 @@ def test_where_nothing_is_surely_a_subject_all_patches_go() -> None:
     sure = unsure.copy()
     sure[15, 15] = 0.81 * PEAK
     np.testing.assert_array_equal(without_doubtful(sure, SURE, 0.8), sure)
-    np.testing.assert_array_equal(without_doubtful(unsure, SURE, 0.5), unsure)
+    np.testing.assert_array_equal(without_doubtful(unsure, SURE, 0.3), unsure)
     # a peak in a patch that is in doubt all the same counts for nothing
     sure = recognised(0.5)
     sure[7:28, 7:23], sure[15, 45] = 0.79 * PEAK, 0.81 * PEAK
@@ -120,13 +131,38 @@ def test_a_point_beside_a_patch_means_it_and_one_far_from_all_means_all() -> Non
     np.testing.assert_array_equal(pointed_at(logit, (0.99, 0.99)), logit)
 
 
-def test_doubt_is_none_where_all_is_sure_and_grows_with_what_is_not() -> None:
+def test_ambiguity_is_none_where_all_is_decided_and_grows_with_what_is_not() -> None:
     logit = np.full((40, 60), -20.0, np.float32)
-    assert doubt(logit) < 1e-3
+    assert ambiguity(logit) < 1e-3
     logit[10:30, 10:30] = 20.0
-    assert doubt(logit) < 1e-6
+    assert ambiguity(logit) < 1e-6
     logit[10:20, 10:30] = 0.0  # where alpha is a half; of what is in focus a half is left
-    assert doubt(logit) == pytest.approx(1.0)
+    assert ambiguity(logit) == pytest.approx(1.0)
+
+
+def test_doubt_is_what_the_iou_is_expected_to_lack() -> None:
+    logit = logit_of(np.full((40, 60), 0.0))
+    assert doubt(logit) == 1.0  # nothing was found
+    logit[10:30, 10:30] = logit_of(1.0)
+    assert doubt(logit) == pytest.approx(0.0, abs=1e-6)
+    logit[10:20, 10:30] = logit_of(0.8)  # of half of it a fifth is probably wrong
+    assert doubt(logit) == pytest.approx(0.1, abs=1e-6)
+    logit[30:35, 10:30] = logit_of(0.4)  # of a quarter beside it two fifths are probably missed
+    assert doubt(logit) == pytest.approx(1.0 - 0.9 / 1.1, abs=1e-6)
+    logit[:10] = logit_of(0.9 * CANDIDATE)  # and that is the background
+    assert doubt(logit) == pytest.approx(1.0 - 0.9 / 1.1, abs=1e-6)
+
+
+@given(st.integers(0, 1000))
+@settings(max_examples=20, deadline=None)
+def test_doubt_is_the_iou_with_what_is_drawn_by_the_chances_of_the_network(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    chance = np.clip(cv2.GaussianBlur(rng.normal(0.5, 3.0, (64, 96)).astype(np.float32), (0, 0), 6.0), 0.0, 1.0)
+    chance[chance <= CANDIDATE], chance[:9, :9] = 0.0, 0.9
+    chance = np.tile(chance, (8, 8))  # so many pixels that chance hardly counts
+    drawn, found = rng.random(chance.shape) < chance, chance > 0.5
+    iou = np.count_nonzero(drawn & found) / np.count_nonzero(drawn | found)
+    assert doubt(logit_of(chance)) == pytest.approx(1.0 - iou, abs=0.02)
 
 
 def test_where_two_networks_find_one_thing_their_logits_are_added() -> None:
@@ -190,7 +226,7 @@ def test_a_window_holds_what_hardly_reaches_out_of_it() -> None:
     assert is_held(np.zeros((4, 4), np.bool_), Box(0, 2, 0, 2))
 
 
-@given(st.floats(0.0, 4.0), st.floats(0.0, 4.0))
+@given(st.floats(0.0, 1.0), st.floats(0.0, 1.0))
 def test_the_more_doubt_the_gentler_the_blur_and_without_a_step(doubt: float, other: float) -> None:
     low, high = sorted((doubt, other))
     more, less = (share_of_strength(each, Unsure.GENTLE) for each in (low, high))

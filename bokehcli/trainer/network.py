@@ -23,6 +23,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from bokehcli.subject import DECISION
+
 STEM = 4  # pixel-unshuffle of the stem: level 3 runs at a quarter of the size
 MULTIPLE = 64  # level 7 runs at 1/64
 LONG_SIDE = 576  # the global levels see as many pixels of a photo as this squared
@@ -37,10 +39,6 @@ POINTED = 16  # channels in which a place is likened to the one that is pointed 
 LIKENED = 16  # channels in which a place is likened to what is found and what is left out
 LEAST = 1e-3  # share of the picture below which nothing is found, or left out, that a place could be likened to
 NO_HINT = 1e-5  # mean of the sharpened hint, 0.002 where there is one, from which it counts
-# Level 3's logit of alpha, trained to be a calibrated probability, is multiplied by this before it goes to the octaves: a
-# lens wants a decision, and half in focus looks like a ghost. On 80 validation photos at 256 px the mean absolute error
-# of alpha was 0.098 with 1, 0.079 with 2, 0.075 with 3.
-DECISION = 2.5
 # Alpha is sure below SURE and above 1 - SURE, and is stretched so that these become 0 and 1.
 SURE = 0.1
 # An octave changes the state where alpha, so stretched, varies by more than GATE_FROM within GATE_REACH_PX pixels of the
