@@ -20,6 +20,7 @@ from bokehcli.pixels import fit_multiples, focus_hint, halved, resize, sigmoid, 
 from bokehcli.pyramid import Level, Tile, base_state, doubled, inner_box, level_sizes, octave_count, varied_tiles
 from bokehcli.resources import usable_cores
 from bokehcli.session import open_session
+from bokehcli.strands import with_strands
 from bokehcli.subject import AMBIGUOUS, WINDOW, ambiguity, confirmed, doubt, is_held, pointed_at, window_about, without_doubtful
 from bokehcli.tiling import Box, bands_of, clip, grow
 
@@ -105,7 +106,7 @@ class Network:
         return self.lowest if self.open_pointed is None else self.open_pointed()
 
     def predict(self, image: Image, focus: tuple[float, float] | None = None, tiled: bool = True) -> Maps:
-        """Maps of a photo.
+        """Maps of a photo; alpha has the strands beside the subject, too (`bokehcli.strands`).
 
         image: (H, W, 3) uint8 or uint16, upright RGB. focus: (x, y) as shares of width and height, None to choose by
         itself. tiled: False runs the large octaves over the whole picture, which gives the same and takes longer.
@@ -126,6 +127,8 @@ class Network:
                 level, alpha = Level(sizes[number], dense=dense), self.alpha_of(dense, top)
             else:
                 level, alpha = self.refine_tiles(picture, level, alpha, top)
+        with ThreadPoolExecutor(self.threads) as pool:
+            alpha = with_strands(pictures or [image], alpha, pool.map)
         return Maps(alpha, sigmoid(state[1]), 0.0 if focus is not None else doubt(state[0]))
 
     def alpha_of(self, state: Float, top: int) -> Image:

@@ -15,7 +15,7 @@ RANKS = {
     0: ["errors"],
     1: [
         *("photo", "options", "outcome", "resources", "model", "containers", "privacy", "xmp"),
-        *("opencv", "pixels", "optics", "light", "layers", "tiling", "tone", "packing", "pyramid", "subject"),
+        *("opencv", "pixels", "optics", "light", "layers", "tiling", "tone", "packing", "pyramid", "strands", "subject"),
         *("cmyk", "heic", "tiff_samples", "printable", "listing", "selection", "shard", "budget"),
         *("session", "pairs", "similarity", "interrupts", "remote"),
     ],

@@ -1,0 +1,176 @@
+"""Hair, whiskers, feathers, spines: what is thin and stands out from a smooth background beside a subject stays in focus.
+
+The network's maps end in a smooth line, as the mattes did that it learned from. A lens that blurs all beyond that line cuts
+hair off. Where the background near the edge is smooth, what is thin there and differs from it can be told without a network:
+by how much a pixel is away from the mean of the background around it, measured by how much the background itself, farther
+out, is away from its own. Such a pixel is shown as it is, which in front of a smooth background is never wrong by much; in
+front of a busy one nothing is done.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bokehcli.light import largest_channel
+from bokehcli.opencv import cv2
+from bokehcli.pixels import halved
+from bokehcli.tiling import Box, boxes_of, clip, grow, inside, shrink
+
+Image = NDArray[Any]
+Bytes = NDArray[np.uint8]
+Float = NDArray[np.float32]
+
+GROUND_PX = 320  # long side, at most, of the picture in which the background is averaged
+TILE_PX, TOGETHER_PX = 128, 768
+# In shares of the photo's long side: how far from the edge strands are looked for, the whole of one counts up to half of that;
+# what is as wide is no strand; and the spread of the means of the background, near the edge and beyond REACH.
+REACH, WIDE, NEAR, BEYOND = 0.02, 0.005, 0.01, 0.03
+# A pixel is a strand in part from so many times the background's own mean deviation on, and in full from twice that.
+STANDS_OUT = 3.5
+SMOOTHEST = 2.5  # levels of 255: the deviation of a background that is as smooth as can be, for that of noise and of rounding
+BARE = 6  # alpha of 255, below which a reduced pixel is background
+TWICE = 2  # the means are taken anew without what stood out from the first ones
+LEAST = 0.01  # share of a neighbourhood that must be background for its mean to count
+FEW = np.float32(1e-3)  # weight of the whole picture's mean in each of its parts
+BOX = 1.22  # half a side, in spreads, of a box that is taken twice: a variance of side^2 / 12 each time
+
+
+@dataclass(frozen=True)
+class Ground:
+    """The background beside the edge, of a photo made `times` smaller, a power of two; sides are rounded up.
+
+    All uint8. colour: (h, w, 3), its mean. limit: (h, w), the deviation from that from which something is a strand. counts:
+    (h, w), how much a strand there counts, 255 for all of it.
+    """
+
+    times: int
+    colour: Bytes
+    limit: Bytes
+    counts: Bytes
+
+
+def with_strands(pictures: Sequence[Image], alpha: Bytes, run: Callable[..., Any] = map) -> Bytes:
+    """Alpha (H, W) with the strands beside what is in focus; it only grows.
+
+    pictures: the photo (H, W, 3) uint8 or uint16, and before it the halves, ascending, see `bokehcli.infer.pyramid`. alpha: 255
+    in focus. run: `map`, or a pool's.
+    """
+    ground = ground_of(pictures, alpha)
+    if ground is None:
+        return alpha
+    grown, wide = alpha.copy(), wide_px(alpha.shape)
+
+    def look(tile: Box) -> None:
+        own = clip(grow(tile, wide - 1), alpha.shape)
+        image, solid = to_bytes(pictures[-1][own.slices]), alpha[own.slices]
+        found = strands_in(image, solid, ground_at(ground, own), wide)
+        if found is not None:
+            grown[tile.slices] = cv2.max(alpha[tile.slices], found[inside(tile, own).slices])
+
+    for _ in run(look, list(tiles_of(ground, alpha.shape))):
+        pass
+    return grown
+
+
+def wide_px(size: Sequence[int]) -> int:
+    """Pixels, odd: what is as wide, in a picture of (height, width), is no strand."""
+    return max(3, 2 * round(WIDE * max(size) / 2) + 1)
+
+
+def ground_of(pictures: Sequence[Image], alpha: Bytes) -> Ground | None:
+    """The background beside the edge; None where there is no edge, or no background away from it."""
+    number = next((n for n, picture in enumerate(reversed(pictures)) if max(picture.shape) <= GROUND_PX), len(pictures) - 1)
+    small, share = to_bytes(pictures[-1 - number]).astype(np.float32), alpha
+    for _ in range(number):
+        share = halved(share)
+    long_side, times = max(share.shape), 2**number
+    outside = share <= 127
+    if outside.all():
+        return None
+    bare = (share < BARE).astype(np.float32)
+    distance = cv2.distanceTransform(outside.astype(np.uint8), cv2.DIST_L2, 5) / np.float32(long_side)
+    counts = np.clip(np.float32(2.0) - distance * np.float32(2.0 / REACH), 0.0, 1.0)
+    counts[share == 255] = 0.0
+    away = bare * (distance > REACH)
+    if not away.any() or not counts.any():
+        return None
+    single = to_bytes(pictures[-1][::times, ::times]).astype(np.float32)
+    known, weight = np.maximum(around(away, BEYOND * long_side), np.float32(LEAST)), bare
+    for _ in range(TWICE):
+        colour = mean_around(small, weight, NEAR * long_side)
+        deviation = largest_channel(cv2.absdiff(single, colour)) * away
+        local = around(deviation, BEYOND * long_side) / known
+        usual = np.where(known > LEAST, local, np.float32(deviation.sum() / away.sum()))
+        limit = np.float32(STANDS_OUT) * np.maximum(usual, np.float32(SMOOTHEST))
+        weight = bare * (largest_channel(cv2.absdiff(small, colour)) < limit)
+    return Ground(times, cv2.convertScaleAbs(colour), cv2.convertScaleAbs(limit), cv2.convertScaleAbs(counts, alpha=255.0))
+
+
+def mean_around(picture: Float, weight: Float, reach_px: float) -> Float:
+    """(h, w, 3): the weighted mean about each pixel; where nothing near has a weight, that of the whole picture."""
+    weighted = cv2.multiply(picture, cv2.merge([weight] * 3))
+    whole = weighted.sum((0, 1)) / max(1.0, float(weight.sum()))
+    sums, weights = around(weighted, reach_px) + FEW * whole, around(weight, reach_px) + FEW
+    mean: Float = cv2.divide(sums, cv2.merge([weights] * 3))
+    return mean
+
+
+def around(picture: Float, reach_px: float) -> Float:
+    """The mean over a square about each pixel, and of these means once more: nearly a Gaussian's of a spread of `reach_px`."""
+    side = 2 * round(reach_px * BOX) + 1
+    mean: Float = cv2.blur(cv2.blur(picture, (side, side)), (side, side))
+    return mean
+
+
+def tiles_of(ground: Ground, size: tuple[int, ...]) -> Iterator[Box]:
+    """The tiles of a photo of (height, width) in which a strand may lie; such as lie side by side are one, up to a few."""
+    last: Box | None = None
+    for tile in boxes_of(size, TILE_PX):
+        if not ground.counts[clip(grow(shrink(tile, ground.times), 1), ground.counts.shape).slices].any():
+            continue
+        if last is not None and last.top == tile.top and last.right == tile.left and last.width < TOGETHER_PX:
+            last = last._replace(right=tile.right)
+            continue
+        if last is not None:
+            yield last
+        last = tile
+    if last is not None:
+        yield last
+
+
+def ground_at(ground: Ground, box: Box) -> Ground:
+    """The ground at a box of the photo: bilinear, pixel centres aligned."""
+    times = ground.times
+    if times == 1:
+        return Ground(1, *(values[box.slices] for values in (ground.colour, ground.limit, ground.counts)))
+    outer = clip(grow(shrink(box, times), 1), ground.counts.shape)
+    place = inside(box, Box(*(edge * times for edge in outer))).slices
+    size = outer.width * times, outer.height * times
+    enlarged = (
+        cv2.resize(values[outer.slices], size, interpolation=cv2.INTER_LINEAR)[place]
+        for values in (ground.colour, ground.limit, ground.counts)
+    )
+    return Ground(1, *enlarged)
+
+
+def strands_in(image: Bytes, alpha: Bytes, ground: Ground, wide: int) -> Bytes | None:
+    """(h, w): how much of each pixel is a strand, 255 for all of it; None where nothing is.
+
+    wide: pixels; what is as wide along both axes is none, nor is what belongs to something so wide, alpha included.
+    """
+    deviation = largest_channel(cv2.absdiff(image, ground.colour))
+    opened = cv2.morphologyEx(cv2.max(deviation, alpha), cv2.MORPH_OPEN, np.ones((wide, wide), np.uint8))
+    above = cv2.subtract(cv2.subtract(deviation, opened), ground.limit)
+    if not above.any():
+        return None
+    share = cv2.divide(above, ground.limit, scale=255.0)  # ends at 255
+    strands: Bytes = cv2.multiply(share, ground.counts, scale=1.0 / 255.0)
+    return strands
+
+
+def to_bytes(image: Image) -> Bytes:
+    """uint8 or uint16 -> uint8."""
+    return image if image.dtype == np.uint8 else cv2.convertScaleAbs(image, alpha=1.0 / 257.0)

@@ -1,0 +1,133 @@
+"""Hair beside a subject stays, in front of what is smooth; nothing else does."""
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from bokehcli import strands
+from bokehcli.infer import pyramid
+from bokehcli.strands import REACH, strands_in, wide_px, with_strands
+
+Image = NDArray[np.uint8]
+SIZE = 400, 600  # height, width; hair reaches up to 12 px, what is 3 px wide is none
+DISC = 300, 200, 100  # centre and radius of what is in focus
+GREEN, WHITE = (40, 90, 40), (230, 230, 220)
+
+
+def scene(length_px: int, width_px: int, colour: tuple[int, int, int] = WHITE, noise: float = 0.0) -> tuple[Image, Image]:
+    """A photo of a disc with strands all around, before a gradient, and alpha of the disc alone."""
+    image = np.tile(np.linspace(0.8, 1.2, SIZE[1])[None, :, None], (SIZE[0], 1, 3)) * np.array(GREEN)
+    image += np.random.default_rng(0).normal(0.0, 1.0 + noise, image.shape)
+    image = np.clip(image, 0, 255).astype(np.uint8)
+    x, y, radius = DISC
+    for angle in np.arange(0.0, 2.0 * np.pi, np.pi / 12):
+        ends = [(round(x + r * np.cos(angle)), round(y + r * np.sin(angle))) for r in (radius - 5, radius + length_px)]
+        cv2.line(image, *ends, colour, width_px)
+    cv2.circle(image, (x, y), radius, (150, 90, 60), -1)
+    alpha = np.zeros(SIZE, np.uint8)
+    cv2.circle(alpha, (x, y), radius, 255, -1, cv2.LINE_AA)
+    return image, alpha
+
+
+def hairs(image: Image, alpha: Image) -> NDArray[np.bool_]:
+    """Where the strands of a white scene show, away from the disc."""
+    found: NDArray[np.bool_] = (image.min(axis=2) > 200) & (alpha == 0)
+    return found
+
+
+def all_sizes(image: NDArray[np.uint8] | NDArray[np.uint16]) -> list[NDArray[np.uint8]]:
+    """As a network has them."""
+    return pyramid(image, 2)
+
+
+def test_hair_before_a_smooth_background_stays_and_the_background_does_not() -> None:
+    image, alpha = scene(length_px=6, width_px=1)
+    grown = with_strands(all_sizes(image), alpha)
+    assert (grown >= alpha).all()
+    assert grown[hairs(image, alpha)].mean() > 250
+    smooth = cv2.dilate((alpha > 0).astype(np.uint8) | hairs(image, alpha), np.ones((3, 3), np.uint8)) == 0
+    assert grown[smooth].max() == 0
+
+
+def test_dark_hair_stays_as_well_as_light_hair() -> None:
+    image, alpha = scene(length_px=6, width_px=1, colour=(5, 10, 5))
+    dark = (image.max(axis=2) < 12) & (alpha == 0)
+    assert with_strands(all_sizes(image), alpha)[dark].mean() > 200
+
+
+def test_the_farther_from_the_edge_the_less_a_strand_counts() -> None:
+    image, alpha = scene(length_px=60, width_px=1)
+    grown, shown, reach_px = with_strands(all_sizes(image), alpha), hairs(image, alpha), REACH * SIZE[1]
+    distance = cv2.distanceTransform((alpha == 0).astype(np.uint8), cv2.DIST_L2, 5)
+    near, middle, far = (
+        grown[shown & (distance > low * reach_px) & (distance < high * reach_px)].mean()
+        for low, high in ((0.1, 0.3), (0.6, 0.9), (1.4, 9.0))
+    )
+    assert near > 240
+    assert near > middle > 20
+    assert far == 0
+
+
+def test_what_is_wide_is_no_strand() -> None:
+    image, alpha = scene(length_px=40, width_px=4 * wide_px(SIZE))
+    wide = cv2.erode(hairs(image, alpha).astype(np.uint8), np.ones((9, 9), np.uint8)) > 0
+    assert wide.any()
+    assert with_strands(all_sizes(image), alpha)[wide].max() == 0
+
+
+def test_before_a_busy_background_nothing_is_done() -> None:
+    image, alpha = scene(length_px=6, width_px=1, noise=40.0)
+    assert np.count_nonzero(with_strands(all_sizes(image), alpha) != alpha) < 20
+
+
+@pytest.mark.parametrize("value", [0, 255])
+def test_without_an_edge_alpha_stays_as_it_is(value: int) -> None:
+    image, _ = scene(length_px=6, width_px=1)
+    alpha = np.full(SIZE, value, np.uint8)
+    assert with_strands(all_sizes(image), alpha) is alpha
+
+
+def test_without_a_background_away_from_the_edge_there_is_nothing_to_measure_by() -> None:
+    image, alpha = scene(length_px=6, width_px=1)
+    box = slice(95, 305), slice(195, 405)  # 5 px beside the disc
+    assert with_strands(all_sizes(image[box]), alpha[box].copy()).max() == 255
+    filled = np.where(alpha[box] > 0, 255, 128).astype(np.uint8)
+    assert with_strands(all_sizes(image[box]), filled) is filled
+
+
+def test_16_bits_give_what_8_do() -> None:
+    image, alpha = scene(length_px=6, width_px=1)
+    wide = image.astype(np.uint16) * np.uint16(257)
+    difference = cv2.absdiff(with_strands(all_sizes(image), alpha), with_strands(all_sizes(wide), alpha))
+    assert difference.max() <= 30  # the halves are rounded otherwise
+
+
+@pytest.mark.parametrize("tile_px", [32, 1024])
+def test_tiles_do_not_show(monkeypatch: pytest.MonkeyPatch, tile_px: int) -> None:
+    image, alpha = (cv2.resize(x, (1201, 803)) for x in scene(length_px=9, width_px=1))
+    whole = with_strands(pyramid(image, 3), alpha)
+    assert (whole != alpha).any()
+    monkeypatch.setattr(strands, "TILE_PX", tile_px)
+    np.testing.assert_array_equal(with_strands(pyramid(image, 3), alpha), whole)
+
+
+@given(st.integers(1, 90), st.integers(1, 90), st.integers(0, 3), st.integers(0, 1000))
+def test_of_any_picture_alpha_only_grows_and_only_near_the_edge(height: int, width: int, octaves: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    image = rng.integers(0, 256, (height, width, 3), np.uint8)
+    alpha = cv2.resize(rng.choice([0, 255], (3, 3)).astype(np.uint8), (width, height), interpolation=cv2.INTER_LINEAR)
+    grown = with_strands(pyramid(image, octaves) or [image], alpha)
+    assert grown.shape == alpha.shape
+    assert (grown >= alpha).all()
+
+
+def test_what_belongs_to_the_subject_is_no_strand() -> None:
+    image, alpha = scene(length_px=0, width_px=1)
+    ground = strands.ground_of(all_sizes(image), alpha)
+    assert ground is not None
+    box = strands.Box(0, SIZE[0], 0, SIZE[1])
+    found = strands_in(image, alpha, strands.ground_at(ground, box), wide_px(SIZE))
+    assert found is None or found[alpha == 255].max() == 0
