@@ -435,6 +435,23 @@ def test_doubt_is_that_of_what_stays_in_focus(network: Network, kept: bool) -> N
     assert looking.predict(image, (0.5, 0.7)).doubt == 0.0
 
 
+@pytest.mark.parametrize("size", [(20, 30), (301, 400)])
+def test_strands_are_looked_for_in_the_photo_and_its_halves(
+    network: Network, monkeypatch: pytest.MonkeyPatch, size: tuple[int, int]
+) -> None:
+    seen: list[Any] = []
+
+    def noted(pictures: Any, alpha: NDArray[np.uint8], run: Any) -> NDArray[np.uint8]:
+        seen.extend(pictures)
+        return np.full_like(alpha, 7)
+
+    monkeypatch.setattr(infer, "with_strands", noted)
+    image = np.random.default_rng(0).integers(0, 256, (*size, 3), np.uint8)
+    assert (network.predict(image).alpha == 7).all()
+    assert seen[-1] is image
+    assert [picture.shape[0] for picture in seen] == [-(-size[0] // 2**n) for n in range(len(seen))][::-1]
+
+
 def test_the_global_network_sees_the_whole_photo_at_sides_it_can_take(network: Network) -> None:
     watched, lowest, *_ = recorded(network)
     for height, width in ((10, 900), (900, 10), (333, 500), (1, 1)):
