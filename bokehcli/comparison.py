@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from bokehcli import optics
 from bokehcli.decode import decode_photo
-from bokehcli.encode import to_8_bits
 from bokehcli.errors import PhotoError, UnsupportedPhoto, UsageError
 from bokehcli.infer import Network
 from bokehcli.model import find_model
@@ -21,7 +20,7 @@ from bokehcli.options import LensOptions, RunOptions
 from bokehcli.pairs import Pair
 from bokehcli.photo import Photo
 from bokehcli.pipeline import Findings, open_renderer
-from bokehcli.pixels import resize
+from bokehcli.pixels import resize, to_8_bits
 from bokehcli.resources import peak_mib, reset_peak
 from bokehcli.similarity import Measure, cropped, psnr_db, ssim
 from bokehcli.storage import read_bytes

@@ -13,7 +13,7 @@ from bokehcli.containers import Malformed, png, tiff
 from bokehcli.errors import EncodeError
 from bokehcli.opencv import cv2
 from bokehcli.photo import FLOAT_BITS, Container, Photo
-from bokehcli.pixels import from_unit, gathered
+from bokehcli.pixels import from_unit, gathered, to_8_bits
 
 # Where the source does not tell. At 92 the loss of a second encoding is not seen; WebP reaches that at a lower number.
 FULL_COLOUR_QUALITY = 90  # from here on an unknown source is given 4:4:4
@@ -116,15 +116,6 @@ def encoding_losses(photo: Photo, container: Container) -> tuple[str, ...]:
     elif photo.bits > BITS.get(container, 8):
         losses.append(f"{kind} holds {BITS.get(container, 8)} bits a channel: rounded from {photo.bits}")
     return tuple(losses)
-
-
-def to_8_bits(samples: NDArray[Any]) -> NDArray[np.uint8]:
-    """Samples as uint8: floats [0, 1] and uint16 [0, 65535] to the nearest of [0, 255], uint8 as it is."""
-    if samples.dtype == np.uint8:
-        return samples
-    if samples.dtype == np.float32:
-        return from_unit(samples, np.uint8)
-    return ((samples.astype(np.uint32) + 128) // 257).astype(np.uint8)  # 65535 / 255 = 257
 
 
 def to_16_bits(samples: NDArray[Any]) -> NDArray[Any]:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from bokehcli import optics
 from bokehcli.layers import layer_positions, map_at, neighbours_of, places_of
-from bokehcli.light import CODES, Patch, Scene, resized, source_table
+from bokehcli.light import CODES, Patch, Scene, enlarge, resized, source_table
 from bokehcli.opencv import cv2, threads
 from bokehcli.options import LensOptions
 from bokehcli.pixels import round_up
@@ -281,11 +281,3 @@ def enlarged(light: Float, times: int, whole: Box, part: Box) -> Float:
     """`enlarge` for planes (3 or 4, h, w) of light; `part` leaves out the outermost of the reduced pixels, see `resized`."""
     top, left = part.top - whole.top * times, part.left - whole.left * times
     return resized(light, times)[:, top : top + part.height, left : left + part.width]
-
-
-def enlarge(picture: Image, times: int, whole: Box, part: Box) -> Image:
-    """Bilinear. picture: (h, w[, 3]), `whole` in reduced pixels. part: what to return of it, in enlarged pixels."""
-    size = whole.width * times, whole.height * times
-    top, left = part.top - whole.top * times, part.left - whole.left * times
-    enlarged: Image = cv2.resize(picture, size, interpolation=cv2.INTER_LINEAR)
-    return enlarged[top : top + part.height, left : left + part.width]

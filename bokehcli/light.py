@@ -176,6 +176,14 @@ def resized(planes: Float, times: float) -> Float:
     return enlarged.reshape(-1, height, width)
 
 
+def enlarge(picture: Image, times: int, whole: Box, part: Box) -> Image:
+    """Bilinear. picture: (h, w[, 3]), `whole` in reduced pixels. part: what to return of it, in enlarged pixels."""
+    size = whole.width * times, whole.height * times
+    top, left = part.top - whole.top * times, part.left - whole.left * times
+    enlarged: Image = cv2.resize(picture, size, interpolation=cv2.INTER_LINEAR)
+    return enlarged[top : top + part.height, left : left + part.width]
+
+
 def averaged(picture: Float, reduction: int) -> Float:
     """A picture (h, w[, 3]) at 1/reduction, area-averaged; its sides are multiples of the reduction, a power of two."""
     while reduction > 1:

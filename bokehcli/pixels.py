@@ -48,6 +48,15 @@ def from_unit(image: Float, dtype: Any) -> NDArray[Any]:
     return np.rint(np.clip(image, 0.0, 1.0) * top).astype(dtype)
 
 
+def to_8_bits(samples: NDArray[Any]) -> NDArray[np.uint8]:
+    """Samples as uint8: floats [0, 1] and uint16 [0, 65535] to the nearest of [0, 255], uint8 as it is."""
+    if samples.dtype == np.uint8:
+        return samples
+    if samples.dtype == np.float32:
+        return from_unit(samples, np.uint8)
+    return ((samples.astype(np.uint32) + 128) // 257).astype(np.uint8)  # 65535 / 255 = 257
+
+
 def spread(samples: NDArray[np.uint16], bits: int) -> NDArray[np.uint16]:
     """Samples of so many bits over the whole range of uint16."""
     top = (1 << bits) - 1

@@ -4,7 +4,6 @@ JPEG, and WebP where there is opacity: of two pictures of 640 pixels, WebP took 
 """
 
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +12,7 @@ from bokehcli.containers import Malformed, put_carried
 from bokehcli.errors import EncodeError
 from bokehcli.opencv import cv2
 from bokehcli.photo import FLOAT_BITS, Carried, Container, Photo
-from bokehcli.pixels import fit_within, from_unit, resize, to_unit
+from bokehcli.pixels import fit_within, resize, to_8_bits
 from bokehcli.tone import as_seen, curves_of
 
 QUALITY = 75
@@ -35,11 +34,11 @@ def small_picture(photo: Photo) -> bytes:
     """
     profile = photo.carried.icc
     kept = profile is not None and len(profile) <= LARGEST_PROFILE_BYTES and not photo.grey and photo.bits != FLOAT_BITS
-    image = _eight_bits(photo.image if kept else as_seen(photo.image, curves_of(profile)))
+    image = to_8_bits(photo.image if kept else as_seen(photo.image, curves_of(profile)))
     pixels = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
     container = Container.JPEG if photo.opacity is None else Container.WEBP
     if photo.opacity is not None:
-        pixels = np.dstack((pixels, _eight_bits(photo.opacity)))
+        pixels = np.dstack((pixels, to_8_bits(photo.opacity)))
     data = _encoded(pixels, container, photo.name)
     if not kept:
         return data
@@ -52,12 +51,6 @@ def small_picture(photo: Photo) -> bytes:
 def small_map(alpha: NDArray[np.uint8], size: tuple[int, int]) -> bytes:
     """A map (H, W) as a grey JPEG file of that (height, width). Raises EncodeError."""
     return _encoded(resize(alpha, size), Container.JPEG, "map")
-
-
-def _eight_bits(samples: NDArray[Any]) -> NDArray[np.uint8]:
-    if samples.dtype == np.uint8:
-        return samples
-    return from_unit(samples if samples.dtype == np.float32 else to_unit(samples), np.uint8)
 
 
 def _encoded(pixels: NDArray[np.uint8], container: Container, name: str) -> bytes:

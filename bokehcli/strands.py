@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bokehcli.light import largest_channel
+from bokehcli.light import enlarge, largest_channel
 from bokehcli.opencv import cv2
-from bokehcli.pixels import halved
+from bokehcli.pixels import halved, to_8_bits
 from bokehcli.tiling import Box, boxes_of, clip, grow, inside, shrink
 
 Image = NDArray[Any]
@@ -65,7 +65,7 @@ def with_strands(pictures: Sequence[Image], alpha: Bytes, run: Callable[..., Any
 
     def look(tile: Box) -> None:
         own = clip(grow(tile, wide - 1), alpha.shape)
-        image, solid = to_bytes(pictures[-1][own.slices]), alpha[own.slices]
+        image, solid = to_8_bits(pictures[-1][own.slices]), alpha[own.slices]
         found = strands_in(image, solid, ground_at(ground, own), wide)
         if found is not None:
             grown[tile.slices] = cv2.max(alpha[tile.slices], found[inside(tile, own).slices])
@@ -83,7 +83,7 @@ def wide_px(size: Sequence[int]) -> int:
 def ground_of(pictures: Sequence[Image], alpha: Bytes) -> Ground | None:
     """The background beside the edge; None where there is no edge, or no background away from it."""
     number = next((n for n, picture in enumerate(reversed(pictures)) if max(picture.shape) <= GROUND_PX), len(pictures) - 1)
-    small, share = to_bytes(pictures[-1 - number]).astype(np.float32), alpha
+    small, share = to_8_bits(pictures[-1 - number]).astype(np.float32), alpha
     for _ in range(number):
         share = halved(share)
     long_side, times = max(share.shape), 2**number
@@ -97,7 +97,7 @@ def ground_of(pictures: Sequence[Image], alpha: Bytes) -> Ground | None:
     away = bare * (distance > REACH)
     if not away.any() or not counts.any():
         return None
-    single = to_bytes(pictures[-1][::times, ::times]).astype(np.float32)
+    single = to_8_bits(pictures[-1][::times, ::times]).astype(np.float32)
     known, weight = np.maximum(around(away, BEYOND * long_side), np.float32(LEAST)), bare
     for _ in range(TWICE):
         colour = mean_around(small, weight, NEAR * long_side)
@@ -147,12 +147,7 @@ def ground_at(ground: Ground, box: Box) -> Ground:
     if times == 1:
         return Ground(1, *(values[box.slices] for values in (ground.colour, ground.limit, ground.counts)))
     outer = clip(grow(shrink(box, times), 1), ground.counts.shape)
-    place = inside(box, Box(*(edge * times for edge in outer))).slices
-    size = outer.width * times, outer.height * times
-    enlarged = (
-        cv2.resize(values[outer.slices], size, interpolation=cv2.INTER_LINEAR)[place]
-        for values in (ground.colour, ground.limit, ground.counts)
-    )
+    enlarged = (enlarge(values[outer.slices], times, outer, box) for values in (ground.colour, ground.limit, ground.counts))
     return Ground(1, *enlarged)
 
 
@@ -169,8 +164,3 @@ def strands_in(image: Bytes, alpha: Bytes, ground: Ground, wide: int) -> Bytes |
     share = cv2.divide(above, ground.limit, scale=255.0)  # ends at 255
     strands: Bytes = cv2.multiply(share, ground.counts, scale=1.0 / 255.0)
     return strands
-
-
-def to_bytes(image: Image) -> Bytes:
-    """uint8 or uint16 -> uint8."""
-    return image if image.dtype == np.uint8 else cv2.convertScaleAbs(image, alpha=1.0 / 257.0)

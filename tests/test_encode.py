@@ -13,11 +13,12 @@ from PIL import Image
 from bokehcli import containers
 from bokehcli.containers import jpeg, webp
 from bokehcli.decode import decode_photo
-from bokehcli.encode import Encoding, encode_image, encode_map, encoding_losses, to_8_bits
+from bokehcli.encode import Encoding, encode_image, encode_map, encoding_losses
 from bokehcli.errors import EncodeError
 from bokehcli.opencv import cv2
 from bokehcli.options import DecodeOptions
 from bokehcli.photo import Container, Photo
+from bokehcli.pixels import to_8_bits
 
 H, W = 20, 31
 LOSSLESS = [Container.PNG, Container.TIFF, Container.WEBP]

@@ -19,13 +19,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bokehcli.decode import decode_photo
-from bokehcli.encode import to_8_bits
 from bokehcli.errors import BokehError
 from bokehcli.infer import Maps, Network, open_network
 from bokehcli.lens import render
 from bokehcli.model import find_model
 from bokehcli.options import DecodeOptions, LensOptions
-from bokehcli.pixels import from_unit, resize, to_unit
+from bokehcli.pixels import from_unit, resize, to_8_bits, to_unit
 from tests.bench.product import lens_for
 
 Image = NDArray[Any]
