@@ -195,7 +195,7 @@ def test_a_photo_without_a_clear_subject_keeps_its_pixels_and_says_so(tmp_path: 
         (Unsure.GENTLE, UNSURE_FROM, "0.5", None),
         (Unsure.GENTLE, 0.21, "0.325", "blurred with 65% of the strength"),
         (Unsure.GENTLE, 0.27, "0.15", "blurred with 30% of the strength"),
-        (Unsure.GENTLE, 0.4, None, "the picture stays as it is"),
+        (Unsure.GENTLE, 0.5, None, "the picture stays as it is"),
         (Unsure.FULL, 0.9, "0.5", None),
         (Unsure.NONE, UNSURE_FROM, "0.5", None),
         (Unsure.NONE, 0.19, None, "the picture stays as it is"),
