@@ -127,8 +127,7 @@ class Network:
                 level, alpha = Level(sizes[number], dense=dense), self.alpha_of(dense, top)
             else:
                 level, alpha = self.refine_tiles(picture, level, alpha, top)
-        with ThreadPoolExecutor(self.threads) as pool:
-            alpha = with_strands(pictures or [image], alpha, pool.map)
+        alpha = with_strands(pictures or [image], alpha)
         return Maps(alpha, sigmoid(state[1]), 0.0 if focus is not None else doubt(state[0]))
 
     def alpha_of(self, state: Float, top: int) -> Image:

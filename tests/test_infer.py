@@ -441,7 +441,7 @@ def test_strands_are_looked_for_in_the_photo_and_its_halves(
 ) -> None:
     seen: list[Any] = []
 
-    def noted(pictures: Any, alpha: NDArray[np.uint8], run: Any) -> NDArray[np.uint8]:
+    def noted(pictures: Any, alpha: NDArray[np.uint8]) -> NDArray[np.uint8]:
         seen.extend(pictures)
         return np.full_like(alpha, 7)
 

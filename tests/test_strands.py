@@ -126,8 +126,8 @@ def test_of_any_picture_alpha_only_grows_and_only_near_the_edge(height: int, wid
 
 def test_what_belongs_to_the_subject_is_no_strand() -> None:
     image, alpha = scene(length_px=0, width_px=1)
-    ground = strands.ground_of(all_sizes(image), alpha)
-    assert ground is not None
+    background = strands.background_of(all_sizes(image), alpha)
+    assert background is not None
     box = strands.Box(0, SIZE[0], 0, SIZE[1])
-    found = strands_in(image, alpha, strands.ground_at(ground, box), wide_px(SIZE))
+    found = strands_in(image, alpha, strands.background_at(background, box), wide_px(SIZE))
     assert found is None or found[alpha == 255].max() == 0

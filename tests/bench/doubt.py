@@ -90,7 +90,7 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("--model", type=Path, default=None)
     parser.add_argument("--parts", default="train,hires", help="of the folder, by comma")
-    parser.add_argument("--every", type=int, default=1, help="take every so manieth photo")
+    parser.add_argument("--every", type=int, default=1, help="take every Nth photo")
     arguments = parser.parse_args()
     every = find_items(arguments.data)
     items = [item for item in every if item.part in arguments.parts.split(",")][:: arguments.every]
