@@ -18,6 +18,7 @@ from bokehcli.trainer.export import export_model, export_picture, export_pointed
 from bokehcli.trainer.network import LensNet, NetworkOptions  # noqa: E402
 from bokehcli.trainer.pynet2020 import Pynet2020, Pynet2020Options, Shown  # noqa: E402
 from bokehcli.trainer.quantise import main, photos_of, quantised  # noqa: E402
+from bokehcli.trainer.weights import stored_weights  # noqa: E402
 
 TINY = NetworkOptions(widths=(8, 12, 16, 24, 32), blocks=(1, 1, 1, 1, 1), octave=8)
 
@@ -34,6 +35,9 @@ def folder(photos: Path, tmp_path: Path) -> Path:
 def lens_model(folder: Path) -> ModelCard:
     torch.manual_seed(0)
     network = LensNet(TINY).eval()
+    with torch.no_grad():
+        for parameter in network.parameters():  # no two biases alike, which the exporter would store once
+            parameter.add_(0.01 * torch.randn_like(parameter))
     about = {"network": dataclasses.asdict(TINY)}
     return export_pointed(network, folder, about, export_model(network, folder, about, 128))
 
@@ -52,9 +56,12 @@ def test_a_lens_model_finds_nearly_the_same_in_eight_bits(folder: Path, tmp_path
     assert isinstance(made, ModelCard)
     assert made.files == card.files
     assert "5 photos" in made.about["quantised"]
-    for role in card.files:
+    assert made.about["computes"] == {"global": "int8", "octave": "float32", "finest": "float32", "pointed": "int8"}
+    for role in ("global", "pointed"):
         count, eight = convolutions(made.path(role))
         assert count / 2 < eight < count, role  # all but the heads
+    for role in ("octave", "finest"):
+        assert made.path(role).read_bytes() == card.path(role).read_bytes()
     photo = cv2.imread(str(folder / "chelsea.jpg"))[:, :, ::-1]
     first, second = (open_network(each).global_state(photo, None) for each in (card, made))
     spread = float(first[:2].std())
@@ -73,10 +80,47 @@ def test_a_model_of_pictures_too(folder: Path, tmp_path: Path) -> None:
     assert 0 < np.abs(first - second).mean() < 0.05
 
 
+def test_and_in_float32_again_with_the_same_weights(folder: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    card = lens_model(tmp_path / "model")
+    eight = quantised(card, photos_of(folder), tmp_path / "int8")
+    assert main(["--float32", "--model", str(eight.folder), "--out", str(tmp_path / "float")]) == 0
+    assert "float32; " in capfd.readouterr().err
+    again = find_lens_model(tmp_path / "float")
+    assert "quantised" not in again.about
+    assert set(again.about["computes"].values()) == {"float32"}
+    photo = cv2.imread(str(folder / "chelsea.jpg"))[:, :, ::-1]
+    for role in ("global", "pointed"):
+        assert convolutions(again.path(role))[1] == 0
+        before, after = (stored_weights(each.path(role)) for each in (card, again))
+        assert before.keys() == after.keys()
+        for name, weight in before.items():
+            most = float(weight.abs().max())
+            step = most / 63  # of seven bits
+            assert float((weight - after[name]).abs().max()) <= 0.5 * step + 0.004 * most, name  # and in eight once more
+    first, second = (open_network(each).global_state(photo, None) for each in (card, again))
+    assert float(np.abs(first[:2] - second[:2]).mean()) < 0.1 * float(first[:2].std())
+
+
+def test_what_is_in_eight_bits_can_be_calibrated_anew(folder: Path, tmp_path: Path) -> None:
+    once = quantised(lens_model(tmp_path / "model"), photos_of(folder), tmp_path / "once")
+    twice = quantised(once, photos_of(folder)[:2], tmp_path / "twice")
+    assert "2 photos" in twice.about["quantised"]
+    assert convolutions(twice.path("global")) == convolutions(once.path("global"))
+
+
+def test_products_of_the_largest_codes_fit_into_16_bits(folder: Path, tmp_path: Path) -> None:
+    # where a CPU adds up pairs of products of a code of the input and one of the weight in so many
+    made = quantised(lens_model(tmp_path / "model"), photos_of(folder), tmp_path / "int8")
+    codes = [onnx.numpy_helper.to_array(t) for t in onnx.load(str(made.path("global"))).graph.initializer]
+    largest = max(int(np.abs(code.astype(np.int32)).max()) for code in codes if code.dtype == np.int8 and code.ndim == 4)
+    assert largest > 32
+    assert 2 * 255 * largest < 2**15
+
+
 def test_the_command_writes_a_model_that_runs(folder: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     lens_model(tmp_path / "model")
     (folder / "broken.jpg").write_bytes(b"none")
-    words = [str(folder), "--int8", "--model", str(tmp_path / "model"), "--out", str(tmp_path / "int8")]
+    words = ["--int8", str(folder), "--model", str(tmp_path / "model"), "--out", str(tmp_path / "int8")]
     assert main(words) == 0
     out, err = capfd.readouterr()
     assert out.splitlines()[-1] == str(tmp_path / "int8")
@@ -89,10 +133,10 @@ def test_the_command_writes_a_model_that_runs(folder: Path, tmp_path: Path, capf
 def test_misuse_is_status_2(folder: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     lens_model(tmp_path / "model")
     out = str(tmp_path / "int8")
-    assert main([str(tmp_path / "nowhere"), "--int8", "--out", out]) == 2
-    assert main([str(folder), "--int8", "--out", out, "--model", str(folder)]) == 2
-    assert main([str(tmp_path / "model"), "--int8", "--out", out]) == 2
-    assert main([str(folder), "--int8", "--model", str(tmp_path / "model"), "--out", str(tmp_path / "model")]) == 2
+    assert main(["--int8", str(tmp_path / "nowhere"), "--out", out]) == 2
+    assert main(["--int8", str(folder), "--out", out, "--model", str(folder)]) == 2
+    assert main(["--int8", str(tmp_path / "model"), "--out", out]) == 2
+    assert main(["--int8", str(folder), "--model", str(tmp_path / "model"), "--out", str(tmp_path / "model")]) == 2
     errors = capfd.readouterr().err.splitlines()
     assert [line.split(": ", 1)[0] for line in errors] == ["bokeh train export"] * 4
     with pytest.raises(UsageError, match="no photos"):

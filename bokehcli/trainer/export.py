@@ -35,7 +35,7 @@ from bokehcli.trainer.network import (
     finest,
 )
 from bokehcli.trainer.octave_graph import FIRST, ExportedOctave, octave_of
-from bokehcli.trainer.weights import as_stored, compact, expanded, is_compact, stored_weights
+from bokehcli.trainer.weights import as_stored, compact, expanded, is_compact, is_quantised, stored_weights
 
 OPSET = 18
 # In pixels of the state below: the gate and its enlargement, and the convolutions with the head.
@@ -247,15 +247,18 @@ def carried(base: ModelCard, role: str, folder: Path) -> str:
 
 
 def saved(card: ModelCard) -> ModelCard:
-    """Write the card with the sizes of its files; returns it as it was read back."""
-    with_sizes(card).save()
+    """Write the card with what its files are; returns it as it was read back."""
+    described(card).save()
     return find_lens_model(card.folder)
 
 
-def with_sizes(card: Any) -> Any:
-    """The card with the sizes of its files."""
-    sizes = {role: card.path(role).stat().st_size for role in card.files}
-    return dataclasses.replace(card, about={**card.about, "bytes": sizes})
+def described(card: Any) -> Any:
+    """The card with the sizes of its files, and in what each computes."""
+    sizes, kinds = {}, {}
+    for role in card.files:
+        sizes[role] = card.path(role).stat().st_size
+        kinds[role] = "int8" if is_quantised(onnx.load(str(card.path(role)))) else "float32"
+    return dataclasses.replace(card, about={**card.about, "bytes": sizes, "computes": kinds})
 
 
 PICTURE_TENSORS = {
@@ -288,7 +291,7 @@ def export_picture(
         opset=OPSET,
         about={"tensors": PICTURE_TENSORS, **about},
     )
-    with_sizes(card).save()
+    described(card).save()
     session = onnxruntime.InferenceSession(str(folder / name), providers=["CPUExecutionProvider"])
     computed = torch.from_numpy(session.run(None, {"photo": photo.numpy()})[0])
     difference = float((computed - rounded(network)(photo)).abs().max())

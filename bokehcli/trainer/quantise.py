@@ -1,15 +1,22 @@
-"""`bokeh train export --int8`: a model whose convolutions compute in eight bits, for phones.
+"""`bokeh train export`: a model whose networks compute in eight bits, or one that computes in float32 again.
 
 Static quantisation (ONNX Runtime's): what the activations' ranges are is measured on photos that the user names, as the
-networks see them in a run. Weights are quantised per output channel. The heads, which give logits, stay as they are.
+networks see them in a run. Weights are quantised per output channel. The heads, which give logits, stay as they are, and so
+do the layers of the global networks that see the photo first: they made half of the difference to float32, and take 4 of 31
+ms. The octaves do, too: in eight bits they took 12 to 16 % longer, on a CPU with VNNI and without. Of the network for what is
+pointed at, what compares places does; what it found in 100 photos has an IoU of 0.973 with what it found in float32, so, and
+of 0.955 with all these, and sums, in eight bits.
+
+A range is the mean over the photos of each one's extremes. With the extremes of all of them alpha differed from that of
+float32 by 0.0095 in the mean of 309 photos, so by 0.0068. A weight has seven bits, for without VNNI the products are added
+up in 16 bits, which overflow with eight: IoU on 160 validation photos was 0.878 there instead of 0.902.
 """
 
 import argparse
 import dataclasses
-import shutil
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,24 +26,29 @@ from numpy.typing import NDArray
 
 from bokehcli.errors import BokehError, UsageError
 from bokehcli.model import PICTURE, POINTED, Card, ModelCard, find_model
+from bokehcli.options import InferOptions
 from bokehcli.pairs import SUFFIXES, read_photo
 from bokehcli.pixels import fit_multiples, fit_within, focus_hint, padded, resize, to_unit
-from bokehcli.trainer.weights import expanded, is_compact
+from bokehcli.session import open_session
+from bokehcli.trainer.export import described
+from bokehcli.trainer.weights import compact, expanded, in_float, is_quantised
 
 Image = NDArray[Any]
 Feed = dict[str, NDArray[np.float32]]
 
 MOST_PHOTOS = 64
-HEADS = ("head", "hidden", "colours")  # parts of the names of convolutions that are left as they are
-FOCUS = (0.5, 0.5)  # where somebody points while the pointed network's ranges are measured
-OCTAVES = 2  # of which inputs are collected
+QUANTISED = ["Conv", "ConvTranspose", "LeakyRelu", "Concat"]
+# Parts of the names of what stays as it is, and of what does in the network for what is pointed at, too.
+LEFT = "head", "hidden", "colours", "unshuffle", "stem", "encode.3"
+COMPARING = "pointing", "likening"
 
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     result = argparse.ArgumentParser(prog="bokeh train export", description="Write a model in another form.")
-    result.add_argument("photos", metavar="PHOTOS", type=Path, help="a folder of photos like those it is for, some dozens")
-    result.add_argument("--int8", action="store_true", required=True, help="compute in eight bits")
+    form = result.add_mutually_exclusive_group(required=True)
+    form.add_argument("--int8", metavar="PHOTOS", type=Path, help="in eight bits; a folder of some dozens of photos like yours")
+    form.add_argument("--float32", action="store_true", help="in float32, with the weights that the model has")
     result.add_argument("--model", metavar="DIR", type=Path, help="the model; without it the bundled one")
     result.add_argument("--out", metavar="DIR", type=Path, required=True, help="where the new one goes")
     return result
@@ -47,13 +59,18 @@ def main(words: Sequence[str]) -> int:
     arguments = parser().parse_args(words)
     try:
         card = find_model(arguments.model)
-        photos = photos_of(arguments.photos)
-        made = quantised(card, photos, arguments.out)
+        if arguments.out.resolve() == card.folder.resolve():
+            raise UsageError(f"{arguments.out}: the model itself lies there")
+        if arguments.float32:
+            made, how = written(card, arguments.out, {}), "float32"
+        else:
+            photos = photos_of(arguments.int8)
+            made, how = quantised(card, photos, arguments.out), f"calibrated on {len(photos)} photos"
     except BokehError as error:
         print(f"bokeh train export: {error}", file=sys.stderr, flush=True)
         return 2
     before, after = (sum(c.path(role).stat().st_size for role in c.files) / 1e6 for c in (card, made))
-    print(f"calibrated on {len(photos)} photos; {before:.2f} MB before, {after:.2f} MB after", file=sys.stderr, flush=True)
+    print(f"{how}; {before:.2f} MB before, {after:.2f} MB after", file=sys.stderr, flush=True)
     print(made.folder, flush=True)
     return 0
 
@@ -75,16 +92,25 @@ def photos_of(folder: Path) -> list[Image]:
 
 
 def quantised(card: Card, photos: Sequence[Image], folder: Path) -> Card:
-    """Write the model in eight bits into a folder; its card as it was read back. Raises UsageError."""
-    folder.mkdir(parents=True, exist_ok=True)
-    if folder.resolve() == card.folder.resolve():
-        raise UsageError(f"{folder}: the model itself lies there")
+    """Write the model in eight bits into another folder than its own; its card as it was read back."""
     feeds = lens_feeds(card, photos) if isinstance(card, ModelCard) else picture_feeds(card, photos)
+    return written(card, folder, feeds, f"static int8, calibrated on {len(photos)} photos")
+
+
+def written(card: Card, folder: Path, feeds: Mapping[str, Sequence[Feed]], quantised: str | None = None) -> Card:
+    """Write the model into another folder, in eight bits the files of which there are feeds, in float32 the others.
+
+    quantised: how, for the card. Returns the card as it was read back.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
     for role, name in card.files.items():
-        write_quantised(card.path(role), feeds[role], folder / name)
-    sizes = {role: (folder / name).stat().st_size for role, name in card.files.items()}
-    about = {**card.about, "bytes": sizes, "quantised": f"static int8, calibrated on {len(photos)} photos"}
-    dataclasses.replace(card, folder=folder, about=about).save()
+        if role in feeds:
+            write_quantised(card.path(role), feeds[role], folder / name, (*LEFT, *COMPARING) if role == POINTED else LEFT)
+        else:
+            model = onnx.load(str(card.path(role)))
+            onnx.save(compact(in_float(model)) if is_quantised(model) else model, str(folder / name))
+    about = {key: value for key, value in card.about.items() if key != "quantised"}
+    described(dataclasses.replace(card, folder=folder, about=about | ({"quantised": quantised} if quantised else {}))).save()
     return find_model(folder)
 
 
@@ -93,38 +119,35 @@ def picture_feeds(card: Card, photos: Sequence[Image]) -> dict[str, list[Feed]]:
     feeds = []
     for photo in photos:
         small = resize(photo, fit_within((photo.shape[0], photo.shape[1]), card.long_side))
-        feeds.append({"photo": batch_of(padded(small, card.multiple))})
+        feeds.append({"photo": batch_of(to_unit(padded(small, card.multiple)))})
     return {PICTURE: feeds}
 
 
 def lens_feeds(card: ModelCard, photos: Sequence[Image]) -> dict[str, list[Feed]]:
-    """What each network of a lens model sees of the photos: all of them whole, and OCTAVES octaves of each."""
-    import onnxruntime
-
-    sessions = {
-        role: onnxruntime.InferenceSession(str(card.path(role)), providers=["CPUExecutionProvider"])
-        for role in ("global", "octave")
-    }
-    feeds: dict[str, list[Feed]] = {role: [] for role in card.files}
+    """What the global networks of a lens model see of the photos; somebody points at what is found most surely in each."""
+    session = open_session(card, "global", InferOptions())
+    feeds: dict[str, list[Feed]] = {role: [] for role in ("global", POINTED) if role in card.files}
     for photo in photos:
-        shape = photo.shape[0], photo.shape[1]
-        for role, point in (("global", None), (POINTED, FOCUS)):
-            size = fit_multiples(shape, card.side(role), card.multiple)
-            whole = batch_of(resize(photo, size))
-            hint = focus_hint(size, point)[None, None]
-            feeds.setdefault(role, []).append({"photo": np.concatenate((whole, hint), 1)})
-        state = sessions["global"].run(None, feeds["global"][-1])[0]
-        for _ in range(OCTAVES):
-            finer = batch_of(resize(photo, (2 * state.shape[2], 2 * state.shape[3])))
-            for role in ("octave", "finest"):
-                feeds[role].append({"photo": finer, "state": state})
-            state = sessions["octave"].run(None, feeds["octave"][-1])[0]
+        feeds["global"].append(overview_of(card, photo, None))
+        if POINTED in feeds:
+            logit = session.run(None, feeds["global"][-1])[0][0, 0]
+            row, column = np.unravel_index(logit.argmax(), logit.shape)
+            point = (float(column) + 0.5) / logit.shape[1], (float(row) + 0.5) / logit.shape[0]
+            feeds[POINTED].append(overview_of(card, photo, point))
     return feeds
 
 
-def batch_of(image: Image) -> NDArray[np.float32]:
-    """(H, W, 3) uint8 as (1, 3, H, W) in [0, 1]."""
-    return np.ascontiguousarray(to_unit(image).transpose(2, 0, 1)[None])
+def overview_of(card: ModelCard, photo: Image, focus: tuple[float, float] | None) -> Feed:
+    """What a global network is given of a photo. focus: (x, y) as shares of width and height, where somebody points."""
+    side = card.side("global" if focus is None else POINTED)
+    size = fit_multiples((photo.shape[0], photo.shape[1]), side, card.multiple)
+    hint = focus_hint(size, focus)[None, None]
+    return {"photo": np.concatenate((batch_of(resize(to_unit(photo), size)), hint), 1)}
+
+
+def batch_of(unit: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(H, W, 3) as (1, 3, H, W)."""
+    return np.ascontiguousarray(unit.transpose(2, 0, 1)[None])
 
 
 class Feeds:
@@ -138,28 +161,33 @@ class Feeds:
         return next(self.left, None)
 
 
-def write_quantised(source: Path, feeds: Sequence[Feed], target: Path) -> None:
-    """One network in eight bits."""
+def write_quantised(source: Path, feeds: Sequence[Feed], target: Path, left: Sequence[str]) -> None:
+    """One network in eight bits. left: parts of the names of the nodes that stay in float32."""
     from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
-    model = onnx.load(str(source))
-    model = expanded(model) if is_compact(model) else model
     with tempfile.TemporaryDirectory() as name:
-        whole, prepared = Path(name) / "whole.onnx", Path(name) / "prepared.onnx"
-        onnx.save(model, str(whole))
+        whole, prepared, made = (Path(name) / f"{step}.onnx" for step in ("whole", "prepared", "int8"))
+        onnx.save(expanded(onnx.load(str(source))), str(whole))
         quant_pre_process(str(whole), str(prepared), skip_symbolic_shape=True)
-        nodes = onnx.load(str(prepared)).graph.node
-        heads = [node.name for node in nodes if any(part in node.name for part in HEADS)]
+        graph = onnx.load(str(prepared)).graph
+        results = {output.name for output in graph.output}
+        kept = [node.name for node in graph.node if any(part in node.name for part in left) or results & {*node.output}]
         quantize_static(
             str(prepared),
-            str(Path(name) / "int8.onnx"),
+            str(made),
             Feeds(feeds),
             quant_format=QuantFormat.QDQ,
-            op_types_to_quantize=["Conv", "ConvTranspose"],
+            op_types_to_quantize=QUANTISED,
             per_channel=True,
+            reduce_range=True,
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
-            nodes_to_exclude=heads,
+            nodes_to_exclude=kept,
+            extra_options={"CalibMovingAverage": True},
         )
-        shutil.copyfile(Path(name) / "int8.onnx", target)
+        model = onnx.load(str(made))
+        used = [opset for opset in model.opset_import if opset.domain in {node.domain for node in model.graph.node}]
+        del model.opset_import[:]
+        model.opset_import.extend(used)
+        onnx.save(model, str(target))
