@@ -21,8 +21,13 @@ SQUARING = 0.5
 
 
 def to_unit(image: NDArray[Any]) -> Float:
-    """(H, W, ...) uint8 or uint16 -> float32 in [0, 1]; not for floats, whose range nobody knows."""
-    return (image.astype(np.float32) * np.float32(1.0 / np.iinfo(image.dtype).max)).astype(np.float32, copy=False)
+    """(H, W, ...) uint8 or uint16 -> float32 in [0, 1]; not for floats, whose range nobody knows.
+
+    What is the same in 8 and in 16 bits becomes the same to the last bit, as it would not by a product with an inverse: a
+    network that computes in eight bits may round either way what differs by so little.
+    """
+    unit: Float = np.divide(image, np.float32(np.iinfo(image.dtype).max), dtype=np.float32)
+    return unit
 
 
 def channels_of(image: NDArray[Any]) -> NDArray[Any]:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from bokehcli import infer
 from bokehcli.errors import DeviceError, ModelError
 from bokehcli.infer import MAPS, Network, open_network
-from bokehcli.model import ModelCard
+from bokehcli.model import ModelCard, find_lens_model
 from bokehcli.options import UNSURE_FROM, Device, InferOptions
 from bokehcli.pixels import focus_hint, resize, to_unit
 from bokehcli.pyramid import Level
@@ -248,20 +248,37 @@ def test_the_exported_network_is_the_one_in_torch(
 
 
 @NAMES
-def test_torch_computes_the_bundled_model_as_onnxruntime_does(
-    model: ModelCard, training_folder: Path, photos: Path, name: str
+def test_torch_computes_the_bundled_model_in_float32_as_onnxruntime_does(
+    model: ModelCard, training_folder: Path, photos: Path, tmp_path: Path, name: str
 ) -> None:
     from bokehcli.trainer.data import Library, find_items
+    from bokehcli.trainer.quantise import written
     from bokehcli.trainer.samples import make_sample
     from bokehcli.trainer.warm import load_exported
 
-    library = Library(find_items(training_folder), 256)
-    net = load_exported(model, functools.partial(make_sample, library)).eval()
+    written(model, tmp_path, {})
+    library, card = Library(find_items(training_folder), 256), find_lens_model(tmp_path)
+    net = load_exported(card, functools.partial(make_sample, library)).eval()
     # The weights are the same rounded ones.
-    largest, mean, defocus = errors_against_torch(net, open_network(model, ONE_THREAD), photos / f"{name}.jpg")
+    largest, mean, defocus = errors_against_torch(net, open_network(card, ONE_THREAD), photos / f"{name}.jpg")
     assert largest <= 1
     assert mean < 1e-3
     assert defocus < 1e-4
+
+
+@pytest.mark.parametrize(("focus", "least"), [(None, 0.97), ((0.5, 0.5), 0.9)])
+def test_the_bundled_model_finds_in_eight_bits_what_it_finds_in_float32(
+    model: ModelCard, photos: Path, tmp_path: Path, focus: tuple[float, float] | None, least: float
+) -> None:
+    from bokehcli.trainer.quantise import written
+
+    assert "quantised" in model.about
+    in_float32 = open_network(written(model, tmp_path, {}), ONE_THREAD)
+    in_eight_bits = open_network(model, ONE_THREAD)
+    for name in ("astronaut", "chelsea", "coffee"):
+        image = load(photos / f"{name}.jpg")
+        first, second = (network.predict(image, focus).alpha > 127 for network in (in_float32, in_eight_bits))
+        assert (first & second).sum() > least * (first | second).sum() > 0, name
 
 
 def test_the_focus_hint_reaches_the_network_by_its_fourth_channel_alone(network: Network, photos: Path) -> None:
