@@ -26,8 +26,8 @@ PEAK = 11.25
 AMBIGUOUS = 0.05
 CANDIDATE = 0.25  # chance of being in focus from which what was not found may still be a part of the subject
 # How much of its strength the blur has left at such doubts: all up to UNSURE_FROM, none where nearly all of it is wrong.
-# Of the other 4,818 photos there 462 are above UNSURE_FROM, of which 9 are above 0.45. IoU is below 0.5 in 171 and in all 9, and
-# above 0.8 in 75 and in none. Of those up to UNSURE_FROM it is so in 119 and in 3,786.
+# Of the other 4,818 photos there 462 are above UNSURE_FROM, of which 9 are above 0.45. IoU is below 0.5 in 171 and in all 9,
+# and above 0.8 in 75 and in none. Of those up to UNSURE_FROM it is so in 119 and in 3,786.
 DOUBTS = UNSURE_FROM, 0.24, 0.36, 0.45
 SHARES = 1.0, 0.3, 0.3, 0.0
 CERTAIN = 5.0  # highest logit of alpha from which a patch away from the point is a part of what is meant

@@ -101,6 +101,14 @@ def test_and_in_float32_again_with_the_same_weights(folder: Path, tmp_path: Path
     assert float(np.abs(first[:2] - second[:2]).mean()) < 0.1 * float(first[:2].std())
 
 
+def test_what_is_carried_into_a_new_model_stays_in_eight_bits(folder: Path, tmp_path: Path) -> None:
+    eight = quantised(lens_model(tmp_path / "model"), photos_of(folder)[:2], tmp_path / "int8")
+    assert isinstance(eight, ModelCard)
+    again = export_pointed(LensNet(TINY).eval(), tmp_path / "again", {}, eight)
+    assert again.path("global").read_bytes() == eight.path("global").read_bytes()
+    assert again.about["computes"] == {**eight.about["computes"], "pointed": "float32"}
+
+
 def test_what_is_in_eight_bits_can_be_calibrated_anew(folder: Path, tmp_path: Path) -> None:
     once = quantised(lens_model(tmp_path / "model"), photos_of(folder), tmp_path / "once")
     twice = quantised(once, photos_of(folder)[:2], tmp_path / "twice")

@@ -239,7 +239,7 @@ def carried(base: ModelCard, role: str, folder: Path) -> str:
         octave = folded(OctaveNet(NetworkOptions(octave=width)))
         assert isinstance(octave, OctaveNet)
         write_octave(octave_of(weights, octave), there)
-    elif not is_compact(model):
+    elif not is_quantised(model) and not is_compact(model):
         onnx.save(compact(expanded(model)), str(there))
     elif not there.exists() or not there.samefile(source):
         shutil.copyfile(source, there)
