@@ -1,5 +1,7 @@
 """The lens of `bokehcli.lens` as a differentiable torch layer: the same maths, over the whole picture at once."""
 
+import math
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -26,11 +28,11 @@ def scaled(image: Tensor, c: float, knee: float = optics.HIGHLIGHT_KNEE) -> Tens
 
 def layer_weights(circle_px: Tensor, radii: list[float]) -> list[Tensor]:
     """Weight of the sharp picture and of each radius: the two around the circle of confusion, linear in log2 radius."""
-    position = torch.where(
-        circle_px <= radii[0],
-        circle_px / radii[0],
-        1.0 + torch.log2(circle_px.clamp(min=radii[0]) / radii[0]),
-    )
+    octave = torch.log2(circle_px.clamp(min=radii[0]) / radii[0])
+    whole = len(radii) - 2
+    if whole >= 0:
+        octave = octave.clamp(max=whole) + (octave - whole).clamp(min=0.0) / math.log2(radii[-1] / radii[-2])
+    position = torch.where(circle_px <= radii[0], circle_px / radii[0], 1.0 + octave)
     return [(1.0 - (position - layer).abs()).clamp(min=0.0) for layer in range(len(radii) + 1)]
 
 
