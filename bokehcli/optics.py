@@ -1,5 +1,6 @@
 """What the lens is, for whoever renders with it: radii, aperture shapes, the highlight curve. Pure numpy."""
 
+import itertools
 import math
 from functools import lru_cache
 
@@ -45,13 +46,9 @@ def octave_radii_px(largest_px: float) -> list[float]:
     The others are an octave apart and go through that from which a blur is rendered at half the size, so that what lies
     between it and the next is rendered so. The last one is up to an octave, and a little, from the one before.
     """
-    radii = [REDUCE_FROM_PX[2]]
-    while radii[-1] / 2.0 >= MIN_RADIUS_PX:
-        radii.append(radii[-1] / 2.0)
-    radii.reverse()
-    while radii[-1] * 2.0 < largest_px / NEAREST:
-        radii.append(radii[-1] * 2.0)
-    return [radius for radius in radii if radius < largest_px / NEAREST] + [largest_px]
+    smallest_px = REDUCE_FROM_PX[2] / 2.0 ** int(math.log2(REDUCE_FROM_PX[2] / MIN_RADIUS_PX))
+    octaves = (smallest_px * 2.0**number for number in itertools.count())
+    return [*itertools.takewhile(lambda radius: radius < largest_px / NEAREST, octaves), largest_px]
 
 
 def reduction_of(radius_px: float) -> int:

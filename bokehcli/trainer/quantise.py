@@ -38,8 +38,8 @@ Feed = dict[str, NDArray[np.float32]]
 
 MOST_PHOTOS = 64
 QUANTISED = ["Conv", "ConvTranspose", "LeakyRelu", "Concat"]
-# Parts of the names of what stays as it is, and of what does in the network for what is pointed at, too.
-LEFT = "head", "hidden", "colours", "unshuffle", "stem", "encode.3"
+# Parts of the names of nodes that stay in float32, and of those that do in the network for what is pointed at, too.
+EXCLUDED = "head", "hidden", "colours", "unshuffle", "stem", "encode.3"
 COMPARING = "pointing", "likening"
 
 
@@ -97,20 +97,22 @@ def quantised(card: Card, photos: Sequence[Image], folder: Path) -> Card:
     return written(card, folder, feeds, f"static int8, calibrated on {len(photos)} photos")
 
 
-def written(card: Card, folder: Path, feeds: Mapping[str, Sequence[Feed]], quantised: str | None = None) -> Card:
+def written(card: Card, folder: Path, feeds: Mapping[str, Sequence[Feed]], how: str | None = None) -> Card:
     """Write the model into another folder, in eight bits the files of which there are feeds, in float32 the others.
 
-    quantised: how, for the card. Returns the card as it was read back.
+    feeds: by role, inputs to measure ranges on. how: for the card, None if nothing is quantised. Returns the card as it was
+    read back.
     """
     folder.mkdir(parents=True, exist_ok=True)
     for role, name in card.files.items():
         if role in feeds:
-            write_quantised(card.path(role), feeds[role], folder / name, (*LEFT, *COMPARING) if role == POINTED else LEFT)
+            excluded = (*EXCLUDED, *COMPARING) if role == POINTED else EXCLUDED
+            write_quantised(card.path(role), feeds[role], folder / name, excluded)
         else:
             model = onnx.load(str(card.path(role)))
             onnx.save(compact(in_float(model)) if is_quantised(model) else model, str(folder / name))
     about = {key: value for key, value in card.about.items() if key != "quantised"}
-    described(dataclasses.replace(card, folder=folder, about=about | ({"quantised": quantised} if quantised else {}))).save()
+    described(dataclasses.replace(card, folder=folder, about=about | ({"quantised": how} if how else {}))).save()
     return find_model(folder)
 
 
@@ -161,8 +163,11 @@ class Feeds:
         return next(self.left, None)
 
 
-def write_quantised(source: Path, feeds: Sequence[Feed], target: Path, left: Sequence[str]) -> None:
-    """One network in eight bits. left: parts of the names of the nodes that stay in float32."""
+def write_quantised(source: Path, feeds: Sequence[Feed], target: Path, excluded: Sequence[str]) -> None:
+    """One network in eight bits (Jacob et al. 2018, arXiv 1712.05877). excluded: parts of the names of nodes left in float32.
+
+    feeds: inputs by name, float32, as in a run; the ranges of the activations are measured on them.
+    """
     from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
@@ -172,7 +177,7 @@ def write_quantised(source: Path, feeds: Sequence[Feed], target: Path, left: Seq
         quant_pre_process(str(whole), str(prepared), skip_symbolic_shape=True)
         graph = onnx.load(str(prepared)).graph
         results = {output.name for output in graph.output}
-        kept = [node.name for node in graph.node if any(part in node.name for part in left) or results & {*node.output}]
+        kept = [node.name for node in graph.node if any(part in node.name for part in excluded) or results & {*node.output}]
         quantize_static(
             str(prepared),
             str(made),
