@@ -12,6 +12,7 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
+from bokehcli.colours import with_colours
 from bokehcli.model import POINTED, ROLES, ModelCard
 from bokehcli.opencv import cv2
 from bokehcli.options import InferOptions
@@ -116,7 +117,10 @@ class Network:
         sizes = level_sizes(native, octaves)
         pictures = pyramid(image, octaves)
         height, width = (side / (1.0 if focus is None else WINDOW) for side in self.overview(native, focus is not None))
-        state = self.global_state(next((p for p in pictures if p.shape[0] >= height and p.shape[1] >= width), image), focus)
+        seen = next((p for p in pictures if p.shape[0] >= height and p.shape[1] >= width), image)
+        state = self.global_state(seen, focus)
+        unsure = 0.0 if focus is not None else doubt(state[0])
+        state[0] = with_colours(state[0], seen)
         base = base_state(state, native, octaves)
         level, alpha = Level(sizes[0], dense=base), self.alpha_of(base, FULL if octaves else 255)
         for number, picture in enumerate(pictures, start=1):
@@ -128,7 +132,7 @@ class Network:
             else:
                 level, alpha = self.refine_tiles(picture, level, alpha, top)
         alpha = with_strands(pictures or [image], alpha)
-        return Maps(alpha, sigmoid(state[1]), 0.0 if focus is not None else doubt(state[0]))
+        return Maps(alpha, sigmoid(state[1]), unsure)
 
     def alpha_of(self, state: Float, top: int) -> Image:
         """(h, w) uint8 or uint16, 0 to `top`, from a state; what is sure becomes exactly 0 or `top`."""

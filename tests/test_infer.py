@@ -452,6 +452,28 @@ def test_doubt_is_that_of_what_stays_in_focus(network: Network, kept: bool) -> N
     assert looking.predict(image, (0.5, 0.7)).doubt == 0.0
 
 
+def test_colours_have_their_say_after_the_networks_and_doubt_is_of_the_networks(
+    network: Network, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state = np.full((1, network.card.channels, 32, 32), -9.0, np.float32)
+    state[0, 0, 8:24, 8:24] = 1.0
+    says = cast(ort.InferenceSession, Says(state))
+    looking = Network(network.card, says, network.octave, network.finest)
+    image = np.random.default_rng(0).integers(0, 256, (200, 200, 3), np.uint8)
+    seen: list[NDArray[Any]] = []
+
+    def all_in_focus(logit: NDArray[np.float32], picture: NDArray[Any]) -> NDArray[np.float32]:
+        seen.extend((logit.copy(), picture))
+        return np.full_like(logit, 9.0)
+
+    monkeypatch.setattr(infer, "with_colours", all_in_focus)
+    maps = looking.predict(image)
+    assert (maps.alpha == 255).all()
+    assert maps.doubt == doubt(state[0, 0]) > UNSURE_FROM
+    np.testing.assert_array_equal(seen[0], state[0, 0])
+    assert seen[1] is image
+
+
 @pytest.mark.parametrize("size", [(20, 30), (301, 400)])
 def test_strands_are_looked_for_in_the_photo_and_its_halves(
     network: Network, monkeypatch: pytest.MonkeyPatch, size: tuple[int, int]

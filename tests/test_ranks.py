@@ -15,7 +15,8 @@ RANKS = {
     0: ["errors"],
     1: [
         *("photo", "options", "outcome", "resources", "model", "containers", "privacy", "xmp"),
-        *("opencv", "pixels", "optics", "light", "layers", "tiling", "tone", "packing", "pyramid", "strands", "subject"),
+        *("opencv", "pixels", "optics", "light", "layers", "tiling", "tone", "packing", "pyramid"),
+        *("colours", "strands", "subject"),
         *("cmyk", "heic", "tiff_samples", "printable", "listing", "selection", "shard", "budget"),
         *("session", "pairs", "similarity", "interrupts", "remote"),
     ],

@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from bokehcli.colours import with_colours
 from bokehcli.infer import Network, open_network
 from bokehcli.model import find_model
 from bokehcli.pyramid import base_state
@@ -54,7 +55,8 @@ def ellipse(shape: tuple[int, ...], half: tuple[float, float]) -> Float:
 
 def enlarged_alpha(network: Network, image: Image) -> Float:
     """Alpha of the global network alone, its logits enlarged bilinearly to the photo's size: no octave."""
-    state = base_state(network.global_state(image, None)[:1], (image.shape[0], image.shape[1]), octaves=0)
+    logit = with_colours(network.global_state(image, None)[0], image)
+    state = base_state(logit[None], (image.shape[0], image.shape[1]), octaves=0)
     return (network.alpha_of(state, 255) / np.float32(255.0)).astype(np.float32)
 
 
