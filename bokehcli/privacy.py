@@ -12,13 +12,17 @@ from bokehcli.photo import Carried
 OF_THE_PIXELS = ("APP0", "cHRM", "gAMA", "sRGB", "cICP", "mDCV", "mDCv", "cLLI", "cLLi", "pHYs")
 ENTRY_BYTES = 12
 EXTENDED_HEAD = 32 + 4 + 4  # bytes of a piece of extended XMP before its text: digest, whole length, offset
-# Properties such as exif:GPSLatitude, whatever the prefix, as an attribute, an element, or an empty element.
+# Properties such as exif:GPSLatitude, or drone-dji:GpsLongtitude, as such drones spell it, whatever the prefix, as an
+# attribute, an element, or an empty element.
+PLACE = rb"(?:GPS|(?=[\w.-]*?(?:Latitude|Longt?itude|Altitude)))[\w.-]*+"
 GPS_IN_XMP = (
-    re.compile(rb"\s+[\w.-]+:GPS\w+\s*=\s*(\"[^\"]*\"|'[^']*')"),
-    re.compile(rb"<([\w.-]+:GPS\w+)(\s[^<>]*)?(?<!/)>.*?</\1\s*>", re.DOTALL),
-    re.compile(rb"<[\w.-]+:GPS\w+(\s[^<>]*)?/>"),
+    re.compile(rb"\s+(?!xmlns:)[\w.-]+:%b\s*=\s*(\"[^\"]*\"|'[^']*')" % PLACE, re.IGNORECASE),
+    re.compile(rb"<([\w.-]+:%b)(\s[^<>]*)?(?<!/)>.*?</\1\s*>" % PLACE, re.IGNORECASE | re.DOTALL),
+    re.compile(rb"<[\w.-]+:%b(\s[^<>]*)?/>" % PLACE, re.IGNORECASE),
 )
-LEFT_IN_XMP = (b":GPS", b":\0G\0P\0S", b"\0:\0G\0P\0S")
+LEFT_IN_XMP = re.compile(rb"(?<!xmlns):" + PLACE, re.IGNORECASE)  # of a packet without the zeros of UTF-16
+PLACE_IN_KEY = re.compile(rb"(?:[^\0]*:)?" + PLACE + rb"\0", re.IGNORECASE)  # of a text chunk of PNG, such as exif:GPSLatitude
+TEXT_CHUNKS = ("tEXt", "zTXt", "iTXt")
 
 
 def without_metadata(carried: Carried) -> Carried:
@@ -30,7 +34,7 @@ def without_metadata(carried: Carried) -> Carried:
 def without_gps(carried: Carried) -> tuple[Carried, tuple[str, ...]]:
     """Without the place where the photo was taken, as EXIF and XMP have it, and a warning for each block that had to go.
 
-    Maker notes, and names of places such as IPTC's city, stay.
+    Texts of a PNG whose key names it go too. Maker notes, and names of places such as IPTC's city, stay.
     """
     warnings: list[str] = []
     exif, xmp, others = carried.exif, carried.xmp, carried.others
@@ -43,14 +47,15 @@ def without_gps(carried: Carried) -> tuple[Carried, tuple[str, ...]]:
     if xmp:
         for form in GPS_IN_XMP:
             xmp = form.sub(b"", xmp)
-        if any(text in xmp for text in LEFT_IN_XMP):
+        if LEFT_IN_XMP.search(xmp.replace(b"\0", b"")):
             xmp = None
             warnings.append("GPS cannot be taken out of XMP: all of it left out")
     pieces = (payload[len(EXTENDED_XMP) + EXTENDED_HEAD :] for _, payload in others if payload.startswith(EXTENDED_XMP))
     extended = b"".join(pieces)
-    if b"GPS" in extended:
+    if LEFT_IN_XMP.search(extended.replace(b"\0", b"")):
         others = tuple(block for block in others if not block[1].startswith(EXTENDED_XMP))
         warnings.append("the extended XMP holds GPS: left out")
+    others = tuple((kind, payload) for kind, payload in others if kind not in TEXT_CHUNKS or not PLACE_IN_KEY.match(payload))
     return replace(carried, exif=exif, xmp=xmp, others=others), tuple(warnings)
 
 

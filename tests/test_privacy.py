@@ -99,9 +99,38 @@ def test_extended_xmp_with_a_place_is_left_out() -> None:
     head = EXTENDED_XMP + bytes(40)
     others = (("APP1", head + b"..exif:G"), ("APP1", head + b"amma"), ("COM", b"GPS"))
     assert without_gps(Carried(others=others)) == (Carried(others=others), ())
-    others = (("APP1", head + b"..exif:G"), ("APP1", head + b"PSLatitude"), ("COM", b"GPS"))
-    carried, warnings = without_gps(Carried(others=others))
-    assert (carried.others, len(warnings)) == ((("COM", b"GPS"),), 1)
+    for rest in (b"PSLatitude", b"psLongtitude"):
+        others = (("APP1", head + b"..exif:G"), ("APP1", head + rest), ("COM", b"GPS"))
+        carried, warnings = without_gps(Carried(others=others))
+        assert (carried.others, len(warnings)) == ((("COM", b"GPS"),), 1)
+
+
+DJI_XMP = XMP.replace(
+    b'tiff:Orientation="6"',
+    b'tiff:Orientation="6" drone-dji:GpsLatitude="+47.1" drone-dji:GpsLongtitude=\'+8.5\' drone-dji:AbsoluteAltitude="+431.2"',
+).replace(
+    b"<xmp:Rating>",
+    b"<drone-dji:GpsLongitude>+8.5</drone-dji:GpsLongitude><drone-dji:RelativeAltitude/>"
+    b"<camera:Latitude>47.1</camera:Latitude><xmp:Rating>",
+)
+
+
+def test_a_drones_place_in_xmp_is_taken_out_whatever_its_letters() -> None:
+    assert without_gps(Carried(xmp=DJI_XMP)) == (Carried(xmp=XMP), ())
+    for encoding in ("utf-16-le", "utf-16-be"):
+        carried, warnings = without_gps(Carried(xmp=DJI_XMP.decode().encode(encoding)))
+        assert (carried.xmp, len(warnings)) == (None, 1)
+
+
+def test_a_prefix_that_looks_like_a_place_is_none() -> None:
+    xmp = XMP.replace(b"xmlns:xmp=", b'xmlns:gps="http://ns.example/" xmlns:xmp=')
+    assert without_gps(Carried(xmp=xmp)) == (Carried(xmp=xmp), ())
+
+
+def test_texts_of_a_png_that_name_a_place_are_left_out() -> None:
+    kept = (("tEXt", b"Title\0GPSLatitude"), ("zTXt", b"exif:Make\0\0x"), ("APP1", b"exif:GPSLatitude\0"))
+    places = (("tEXt", b"exif:GPSLatitude\0N"), ("iTXt", b"drone-dji:GpsLongtitude\0\0\0\0\0E"), ("zTXt", b"longitude\0\0x"))
+    assert without_gps(Carried(others=kept + places)) == (Carried(others=kept), ())
 
 
 def test_xmp_without_a_place_stays_as_it_is() -> None:
