@@ -214,7 +214,10 @@ def _decode_by_opencv(data: bytes, name: str, container: Container) -> NDArray[A
     """
     readable = containers.for_decoder(data, container)
     if container is not Container.TIFF:
-        return _read(readable, name, container)
+        decoded = _read(readable, name, container)
+        if container is Container.PNG and (key := png.transparent_grey(data)) is not None:  # OpenCV knows those of colours
+            return np.dstack((decoded, (decoded != key) * decoded.dtype.type(np.iinfo(decoded.dtype).max)))
+        return decoded
     if tiff_samples.lies_apart(data):
         channels = [_read(plane, name, container) for plane in tiff_samples.planes(readable)]
         return tiff_samples.restored(data, tiff_samples.joined(channels))

@@ -243,6 +243,28 @@ def test_png_transparent_colour_becomes_opacity():
     assert np.array_equal(photo.opacity, np.where(np.asarray(image) == 3, 0, 255))
 
 
+def grey_png(samples, bits, key):
+    """A grey PNG of (H, W) samples of 1 to 16 bits, in which those that equal the key are transparent."""
+    rows = ("".join(f"{sample:0{bits}b}" for sample in row) for row in samples)
+    packed = (b"\0" + int(row.ljust(-(-len(row) // 8) * 8, "0"), 2).to_bytes(-(-len(row) // 8), "big") for row in rows)
+    header = struct.pack(">IIBBBBB", samples.shape[1], samples.shape[0], bits, 0, 0, 0, 0)
+    chunks = {b"IHDR": header, b"tRNS": struct.pack(">H", key), b"IDAT": zlib.compress(b"".join(packed)), b"IEND": b""}
+    pieces = (struct.pack(">I", len(of)) + kind + of + struct.pack(">I", zlib.crc32(kind + of)) for kind, of in chunks.items())
+    return b"\x89PNG\r\n\x1a\n" + b"".join(pieces)
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4, 8, 16])
+def test_transparent_grey_of_a_png_becomes_opacity(bits):
+    samples = noise(1, np.uint16) >> (16 - bits)
+    dtype, key = np.uint16 if bits == 16 else np.uint8, int(samples[3, 4])
+    photo = decode(grey_png(samples, bits, key))
+    top = np.iinfo(dtype).max
+    assert photo.grey
+    assert np.array_equal(photo.image[..., 1], samples * (top // ((1 << bits) - 1)))
+    assert photo.opacity.dtype == dtype
+    assert np.array_equal(photo.opacity, np.where(samples == key, 0, top))
+
+
 @pytest.mark.parametrize("mode", ["L", "RGB", "P"])
 def test_bmp(mode):
     image = Image.fromarray(noise(3)).convert(mode)

@@ -17,7 +17,7 @@ CARRIED = (b"cHRM", b"gAMA", b"sRGB", b"cICP", b"mDCV", b"mDCv", b"cLLI", b"cLLi
            b"zTXt", b"iTXt")  # fmt: skip
 # Known chunks that describe the old samples, though their names allow copying.
 NOT_CARRIED = (b"tRNS", b"bKGD", b"hIST", b"sBIT", b"sPLT", b"eXIf", b"iCCP", b"acTL", b"fcTL", b"fdAT")
-GREY_WITH_OPACITY = 4  # the colour type
+GREY, GREY_WITH_OPACITY = 0, 4  # colour types
 LONGEST_INFLATED = 64 << 20  # bytes; metadata that inflates to more is taken for an attack
 
 
@@ -88,12 +88,22 @@ def is_animated(data: bytes) -> bool:
 
 def is_grey(data: bytes) -> bool:
     """Whether the header declares grey, with or without opacity. Raises Malformed."""
-    return parse(data).chunks[0].payload[9] in (0, 4)
+    return parse(data).chunks[0].payload[9] in (GREY, GREY_WITH_OPACITY)
 
 
 def bits(data: bytes) -> int:
     """Of a channel. Raises Malformed."""
     return parse(data).chunks[0].payload[8]
+
+
+def transparent_grey(data: bytes) -> int | None:
+    """The grey that is transparent, of 8 or 16 bits; None where none is or the picture is not grey. Raises Malformed."""
+    chunks = parse(data).chunks
+    key = next((chunk.payload for chunk in chunks if chunk.kind == b"tRNS"), b"")
+    depth, colour = chunks[0].payload[8:10]
+    if colour != GREY or len(key) < 2:
+        return None
+    return (unsigned(key, 0, 2, big=True) & ((1 << depth) - 1)) * {1: 255, 2: 85, 4: 17}.get(depth, 1)
 
 
 def for_decoder(data: bytes) -> bytes:
