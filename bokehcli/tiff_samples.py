@@ -19,6 +19,7 @@ from bokehcli.containers.reading import Malformed
 Image = NDArray[Any]
 
 WHITE_IS_0, BLACK_IS_0, RGB, CMYK = 0, 1, 2, 5  # of the tag PhotometricInterpretation
+LAB = (8, 9, 10)  # CIE's, ICC's and ITU's, which OpenCV takes for RGB
 UNSIGNED, FLOAT, UNDEFINED = 1, 3, 4  # of SampleFormat
 NO_PREDICTOR, DIFFERENCES, FLOAT_DIFFERENCES = 1, 2, 3  # of Predictor
 BYTE_WISE = (1, 5, 8, 32773, 32946)  # compressions that know nothing of samples: none, LZW, Deflate, PackBits, old Deflate
@@ -35,12 +36,18 @@ def refusal(data: bytes) -> str | None:
         return "a camera's raw file: develop it to JPEG, PNG or TIFF first"
     if kind not in (UNSIGNED, FLOAT, UNDEFINED) or bits > (32 if kind == FLOAT else 16):
         return "a TIFF of signed samples, of whole numbers of 32 bits or of floats of 64: save it with 8, 16 or float 32 bits"
-    if kind == FLOAT and bits not in (16, 32):
-        return f"a TIFF of floats of {bits} bits: save it with 32"
+    if tiff.photometric(data) in LAB:
+        return "a TIFF of L*a*b* colours: save it as RGB"
     apart = tiff.is_planar(data) and not lies_apart(data)
     if bits > 8 and (apart or tiff.photometric(data) not in (WHITE_IS_0, BLACK_IS_0, RGB)):
         return "a TIFF of more than 8 bits that is neither grey nor RGB, or compressed as pictures: save it as RGB"
-    if kind == FLOAT and (bits == 16 or is_grey_with_opacity(data)) and _predictor(data) == FLOAT_DIFFERENCES:
+    return _refusal_of_floats(data) if kind == FLOAT else None
+
+
+def _refusal_of_floats(data: bytes) -> str | None:
+    if (bits := tiff.bits(data)) not in (16, 32):
+        return f"a TIFF of floats of {bits} bits: save it with 32"
+    if (bits == 16 or is_grey_with_opacity(data)) and _predictor(data) == FLOAT_DIFFERENCES:
         return "a TIFF of floats of 16 bits or of grey with opacity, compressed with a predictor: save it without"
     return None
 

@@ -93,6 +93,13 @@ def test_deep_colours_that_are_not_rgb_are_refused():
         decode(tiff(noise(4, np.uint16), photometric="separated"))
 
 
+@pytest.mark.parametrize("kind", ["cielab", "icclab", "itulab"])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_lab_colours_are_refused(kind, dtype):
+    with pytest.raises(UnsupportedPhoto, match="L\\*a\\*b"):
+        decode(tiff(noise(3, dtype), photometric=kind))
+
+
 def samples(dtype, channels):
     """Noise of a type; of floats also beyond black and white."""
     if np.dtype(dtype).kind == "u":
