@@ -100,6 +100,7 @@ def _decode(data: bytes, name: str, container: Container, options: DecodeOptions
         container=container,
         image=upright(image, orientation),
         opacity=None if opacity is None else upright(opacity, orientation),
+        unspecified=container is Container.TIFF and tiff.is_unspecified(data),
         grey=grey,
         orientation=orientation,
         quality=containers.estimated_quality(data, container),

@@ -33,14 +33,16 @@ class Encoding:
     """How a picture is written.
 
     quality: 1 to 100, of JPEG, WebP, AVIF and HEIC; None is DEFAULT_QUALITY, and lossless for WebP. grey: a single channel,
-    the image's first, where the container has that; beside opacity where it has both. subsampling: for JPEG and HEIC, as
-    in Photo; None is 4:2:0, and for JPEG 4:4:4 from quality 90. progressive: a JPEG in scans of growing detail.
-    optimised: a JPEG with Huffman codes made for it. bits: of a channel of a uint16 image, where the container has a choice.
+    the image's first, where the container has that; beside opacity where it has both. unspecified: as in Photo. subsampling:
+    for JPEG and HEIC, as in Photo; None is 4:2:0, and for JPEG 4:4:4 from quality 90. progressive: a JPEG in scans of growing
+    detail. optimised: a JPEG with Huffman codes made for it. bits: of a channel of a uint16 image, where the container has a
+    choice.
     """
 
     container: Container
     quality: int | None = None
     grey: bool = False
+    unspecified: bool = False
     subsampling: str | None = None
     progressive: bool = False
     optimised: bool = True
@@ -51,16 +53,17 @@ def encode_image(image: NDArray[Any], opacity: NDArray[Any] | None, encoding: En
     """Encode a picture; what a container cannot hold is reduced, and ``encoding_losses`` says so.
 
     image: (H, W, 3) uint8, uint16 or float32 (white at 1), RGB. opacity: (H, W) of the same type or None; JPEG and BMP drop
-    it. TIFF keeps floats and 16 bits, PNG 16, AVIF 10 or 12, HEIC 10, others get 8. Raises EncodeError.
+    it, and all but TIFF drop one that is unspecified. TIFF keeps floats and 16 bits, PNG 16, AVIF 10 or 12, HEIC 10, others
+    get 8. Raises EncodeError.
     """
     container = encoding.container
-    if container not in WITH_OPACITY:
+    if container not in WITH_OPACITY or (encoding.unspecified and container is not Container.TIFF):
         opacity = None
     if container is not Container.TIFF:
         reduce: Callable[[NDArray[Any]], NDArray[Any]] = to_16_bits if container in BITS else to_8_bits
         image, opacity = reduce(image), None if opacity is None else reduce(opacity)
     if encoding.grey and opacity is not None and container in GREY_WITH_OPACITY:
-        return _encode_grey(image[..., 0], opacity, container, name)
+        return _encode_grey(image[..., 0], opacity, encoding, name)
     pixels = np.ascontiguousarray(image[..., 0]) if encoding.grey and container is not Container.WEBP else image
     if opacity is not None:
         pixels = np.dstack((image, opacity))
@@ -78,7 +81,7 @@ def encode_image(image: NDArray[Any], opacity: NDArray[Any] | None, encoding: En
     encoded = _encode(pixels, container, parameters, name)
     if opacity is not None and container is Container.TIFF:
         try:
-            return tiff.with_straight_opacity(encoded)
+            return tiff.with_extra(encoded, unspecified=encoding.unspecified)
         except Malformed as error:
             raise EncodeError(name, f"tiff: {error}") from error
     return encoded
@@ -108,7 +111,9 @@ def encoding_losses(photo: Photo, container: Container) -> tuple[str, ...]:
     """A warning for each thing about the photo's pixels that the container cannot hold."""
     losses: list[str] = []
     kind = container.value.upper()
-    if photo.opacity is not None and container not in WITH_OPACITY:
+    if photo.opacity is not None and photo.unspecified and container is not Container.TIFF:
+        losses.append("the TIFF has a channel of which it does not say what it is: left out")
+    elif photo.opacity is not None and container not in WITH_OPACITY:
         losses.append(f"{kind} holds no opacity: left out")
     if photo.bits == FLOAT_BITS and BITS.get(container) != FLOAT_BITS:
         bits = 16 if container is Container.PNG else BITS.get(container, 8)
@@ -162,16 +167,18 @@ def _encode(pixels: NDArray[Any], container: Container, parameters: list[int], n
     return data
 
 
-def _encode_grey(grey: NDArray[Any], opacity: NDArray[Any], container: Container, name: str) -> bytes:
+def _encode_grey(grey: NDArray[Any], opacity: NDArray[Any], encoding: Encoding, name: str) -> bytes:
     """Grey and opacity, (H, W) each, which OpenCV does not write: as a grey row of both in turn, then declared as what it is.
 
     Only with filters that do not reach from one sample to the next is that the same.
     """
+    container = encoding.container
     row = np.dstack((grey, opacity)).reshape(grey.shape[0], -1)
     try:
         if container is Container.PNG:
             return png.with_opacity(_encode(row, container, [cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_UP], name))
         unpredicted = [cv2.IMWRITE_TIFF_PREDICTOR, cv2.IMWRITE_TIFF_PREDICTOR_NONE]
-        return tiff.with_opacity(_encode(row, container, [cv2.IMWRITE_TIFF_COMPRESSION, ADOBE_DEFLATE, *unpredicted], name))
+        encoded = _encode(row, container, [cv2.IMWRITE_TIFF_COMPRESSION, ADOBE_DEFLATE, *unpredicted], name)
+        return tiff.with_extra(tiff.in_pairs(encoded), unspecified=encoding.unspecified)
     except Malformed as error:
         raise EncodeError(name, f"{container.value}: {error}") from error

@@ -48,6 +48,7 @@ class Photo:
 
     image: (H, W, 3) uint8, uint16 or float32 (white at 1, finite), RGB, upright, in the encoding of its ICC profile.
     opacity: (H, W) of the same type, or None. grey: the file had a single channel (the image holds it three times).
+    unspecified: the opacity is a channel of which its TIFF does not say what it is, and goes back as that or not at all.
     orientation: the EXIF orientation that was undone, 1 to 8. quality: for JPEG and lossy WebP, 1 to 100 as estimated; None
     is unknown or lossless. subsampling: of the colour channels of a JPEG or HEIC, such as "4:2:0"; None is unknown or none.
     progressive: a JPEG that comes in scans of growing detail. optimised: not a JPEG with the Huffman codes that any may have,
@@ -59,6 +60,7 @@ class Photo:
     container: Container
     image: "NDArray[Any]"
     opacity: "NDArray[Any] | None" = None
+    unspecified: bool = False
     grey: bool = False
     orientation: int = 1
     quality: int | None = None

@@ -228,6 +228,7 @@ class Renderer:
             container=container,
             quality=photo.quality if self.options.encode.quality is None else self.options.encode.quality,
             grey=photo.grey,
+            unspecified=photo.unspecified,
             subsampling=photo.subsampling,
             progressive=photo.progressive,
             optimised=photo.optimised,

@@ -132,6 +132,16 @@ def test_grey_tiff_with_opacity_may_have_white_at_0_or_be_premultiplied():
     assert np.abs(photo.image[..., 0].astype(int) - grey).max() <= 1
 
 
+@pytest.mark.parametrize("channels", [2, 4])
+def test_a_channel_is_unspecified_where_the_tiff_says_so(channels):
+    form = {"photometric": "minisblack" if channels == 2 else "rgb", "planarconfig": "contig"}
+    pixels = noise(channels)
+    photo = decode(tiff(pixels, extrasamples=["unspecified"], **form))
+    assert photo.unspecified
+    assert np.array_equal(photo.opacity, pixels[..., -1])
+    assert not decode(tiff(pixels, extrasamples=["unassalpha"], **form)).unspecified
+
+
 def test_a_tile_wider_than_can_be_said_twice_is_damage():
     whole = tiff(noise(2), photometric="minisblack", planarconfig="contig", extrasamples=["unassalpha"], tile=(16, 16))
     for width in (1 << 31, (1 << 32) - 1):

@@ -102,6 +102,20 @@ def test_tiff_says_that_its_opacity_is_straight_and_is_compressed_without_loss()
     assert np.array_equal(page.asarray(), np.dstack((noise(), noise(1))))
 
 
+@pytest.mark.parametrize("grey", [False, True])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_an_unspecified_channel_stays_that_in_tiff_and_goes_elsewhere(dtype, grey):
+    image, channel = np.dstack([noise(1, dtype)] * 3) if grey else noise(3, dtype), noise(1, dtype, seed=2)
+    page = tifffile.TiffFile(io.BytesIO(encode(image, Container.TIFF, channel, grey=grey, unspecified=True))).pages[0]
+    assert page.extrasamples == (tifffile.EXTRASAMPLE.UNSPECIFIED,)
+    assert np.array_equal(page.asarray(), np.dstack((image[..., 0] if grey else image, channel)))
+    photo = Photo(name="p", container=Container.TIFF, image=image, opacity=channel, unspecified=True)
+    assert encoding_losses(photo, Container.TIFF) == ()
+    for container in (Container.PNG, Container.WEBP, Container.JPEG):
+        assert encode(image, container, channel, grey=grey, unspecified=True) == encode(image, container, grey=grey)
+        assert "left out" in "".join(encoding_losses(photo, container))
+
+
 @pytest.mark.parametrize("container", [Container.JPEG, Container.BMP])
 def test_opacity_is_dropped_where_there_is_no_room(container):
     assert encode(noise(), container, noise(1)) == encode(noise(), container)

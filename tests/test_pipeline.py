@@ -152,11 +152,15 @@ def test_strict_refuses_a_photo_of_which_something_would_be_left_out(tmp_path: P
     trailing.write_bytes(whole.read_bytes() + b"a video")
     clear = saved(tmp_path / "clear.png", np.dstack([picture(), picture()[..., :1]]))
     commented = saved(tmp_path / "commented.jpg", picture(), comment=b"hello")
+    unspecified = tmp_path / "unspecified.tif"
+    tifffile.imwrite(unspecified, np.dstack([picture(), picture()[..., :1]]), photometric="rgb", extrasamples=["unspecified"])
     png = EncodeOptions(container=Container.PNG)
     cases = [
         (trailing, {}, "7 bytes behind the end of the picture"),
         (clear, {"encode": EncodeOptions(container=Container.JPEG)}, "no opacity"),
         (commented, {"encode": png}, "cannot carry COM"),
+        (unspecified, {"encode": png}, "does not say what it is"),
+        (unspecified, {}, None),
         (whole, {}, None),
     ]
     for source, options, reason in cases:

@@ -30,7 +30,7 @@ STRIP_OFFSETS, STRIP_LENGTHS, TILE_OFFSETS, TILE_LENGTHS = 273, 279, 324, 325
 PLANES, EXTRA_SAMPLES, SAMPLE_FORMAT, DNG_VERSION = 284, 338, 339, 50706
 XMP, IPTC, IRB, ICC = 700, 33723, 34377, 34675
 OTHERS = {"IPTC": IPTC, "IRB": IRB}
-ASSOCIATED, UNASSOCIATED = 1, 2
+UNSPECIFIED, ASSOCIATED, UNASSOCIATED = 0, 1, 2  # of the tag ExtraSamples
 
 # Tags that say how the old pixels lie in the file; all else describes the photo and is carried. 37724 are
 # Photoshop's layers; tags from 50706 to 51200 are DNG's.
@@ -106,6 +106,11 @@ def is_premultiplied(data: bytes) -> bool:
     return number(data, EXTRA_SAMPLES) == ASSOCIATED
 
 
+def is_unspecified(data: bytes) -> bool:
+    """Whether it declares a channel beside the colours without saying what that is. Raises Malformed."""
+    return all_numbers(data, EXTRA_SAMPLES)[:1] == (UNSPECIFIED,)
+
+
 def for_decoder(data: bytes) -> bytes:
     """The same samples, to be read as they lie: orientation 1, opacity already multiplied. Raises Malformed.
 
@@ -166,18 +171,18 @@ def put(data: bytes, carried: Carried) -> tuple[bytes, tuple[str, ...]]:
     return (with_fields(data, tuple(fields)) if fields else data), tuple(warnings)
 
 
-def with_opacity(data: bytes) -> bytes:
+def in_pairs(data: bytes) -> bytes:
     """A grey picture of grey and opacity in turn, without a predictor, in strips, as one of both. Raises Malformed."""
     big = is_big(data)
     doubled = [tag for tag in (BITS, SAMPLE_FORMAT) if read_directory(data).find(tag)]
     fields = [numbers(tag, *(number(data, tag),) * 2, big=big) for tag in doubled]
     fields += [numbers(SAMPLES, 2, big=big), numbers(WIDTH, number(data, WIDTH) // 2, big=big, kind=LONG)]
-    return with_straight_opacity(with_fields(data, tuple(fields)))
+    return with_fields(data, tuple(fields))
 
 
-def with_straight_opacity(data: bytes) -> bytes:
-    """The file with its last channel declared as opacity that is not multiplied in. Raises Malformed."""
-    return with_fields(data, (numbers(EXTRA_SAMPLES, UNASSOCIATED, big=is_big(data)),))
+def with_extra(data: bytes, *, unspecified: bool) -> bytes:
+    """The file with its last channel declared as unspecified, or as opacity that is not multiplied in. Raises Malformed."""
+    return with_fields(data, (numbers(EXTRA_SAMPLES, UNSPECIFIED if unspecified else UNASSOCIATED, big=is_big(data)),))
 
 
 def has_tag(stream: bytes, tag: int) -> bool:
