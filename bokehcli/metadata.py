@@ -14,7 +14,7 @@ from bokehcli.containers.reading import byte_order
 from bokehcli.errors import EncodeError
 from bokehcli.options import MetadataOptions
 from bokehcli.photo import Carried, Container, Photo
-from bokehcli.privacy import without_gps, without_metadata
+from bokehcli.privacy import with_density_once, without_gps, without_metadata
 from bokehcli.xmp import correct_xmp, with_edit
 
 ALL_KEPT = MetadataOptions()
@@ -27,7 +27,7 @@ THUMBNAIL_TAGS = (
     (ImageIFD.StripOffsets, ImageIFD.StripByteCounts),
 )
 # Blocks of one container that say nothing worth a warning when they cannot follow into another.
-MINOR = {"APP0", "pHYs", "sRGB", "tIME"}
+MINOR = {"APP0", "pHYs", "density", "sRGB", "tIME"}
 GREY_PROFILE = b"GRAY"
 
 
@@ -40,22 +40,11 @@ def attach_metadata(
     wanted; None adds nothing. Returns the file, and a warning for each block that was left out or damaged: a
     block is never a reason to lose the picture. Raises EncodeError where ``data`` itself cannot be read.
     """
-    carried, warnings = photo.carried, list[str]()
-    if options.strip:
-        carried = without_metadata(carried)
-    elif options.strip_gps:
-        carried, lost = without_gps(carried)
-        warnings += lost
-    if container is not photo.container:
-        kinds = sorted({kind for kind, _ in carried.others} - MINOR)
-        carried = replace(carried, others=())
-        if kinds:
-            names = ", ".join(kinds)
-            warnings.append(f"{container.value} cannot carry {names} of {photo.container.value}: left out")
+    carried, warnings = _wanted(photo, container, options)
     if container is Container.BMP:
-        if carried != Carried():
+        if replace(carried, others=()) != Carried():
             warnings.append("BMP carries no metadata: EXIF, ICC profile and XMP left out")
-        return data, tuple(warnings)
+        carried, edit = Carried(others=carried.others), None
     try:
         size = containers.declared_size(data, container)
         if carried.icc and (carried.icc[16:20] == GREY_PROFILE) and not _is_grey(data, container):
@@ -75,6 +64,23 @@ def attach_metadata(
     except Malformed as error:
         raise EncodeError(photo.name, f"the encoded picture cannot be read: {error}") from error
     return data, (*warnings, *lost)
+
+
+def _wanted(photo: Photo, container: Container, options: MetadataOptions) -> tuple[Carried, list[str]]:
+    """What the photo carries that is wanted and that the container can hold, and a warning for each block left out."""
+    carried, warnings = photo.carried, list[str]()
+    if options.strip:
+        carried = without_metadata(carried)
+    elif options.strip_gps:
+        carried, lost = without_gps(carried)
+        warnings += lost
+    if container is not photo.container:
+        kinds = sorted({kind for kind, _ in carried.others} - MINOR)
+        carried = replace(carried, others=())
+        if kinds:
+            names = ", ".join(kinds)
+            warnings.append(f"{container.value} cannot carry {names} of {photo.container.value}: left out")
+    return with_density_once(carried, container) if options.strip else carried, warnings
 
 
 def correct_exif(exif: bytes, size: tuple[int, int]) -> tuple[bytes | None, tuple[str, ...]]:

@@ -3,13 +3,13 @@
 import re
 from dataclasses import replace
 
-from bokehcli.containers import Malformed, ifd
+from bokehcli.containers import Malformed, density, ifd
 from bokehcli.containers.jpeg import EXTENDED_XMP
 from bokehcli.containers.reading import byte_order, unsigned
-from bokehcli.photo import Carried
+from bokehcli.photo import Carried, Container
 
-# PNG chunks that say what the colours are and how large a pixel is; a JFIF block likewise.
-OF_THE_PIXELS = ("APP0", "cHRM", "gAMA", "sRGB", "cICP", "mDCV", "mDCv", "cLLI", "cLLi", "pHYs")
+# PNG chunks that say what the colours are and how large a pixel is; a JFIF block and a BMP's header likewise.
+OF_THE_PIXELS = ("APP0", "cHRM", "gAMA", "sRGB", "cICP", "mDCV", "mDCv", "cLLI", "cLLi", "pHYs", "density")
 ENTRY_BYTES = 12
 EXTENDED_HEAD = 32 + 4 + 4  # bytes of a piece of extended XMP before its text: digest, whole length, offset
 # Properties such as exif:GPSLatitude, or drone-dji:GpsLongtitude, as such drones spell it, whatever the prefix, as an
@@ -26,9 +26,20 @@ TEXT_CHUNKS = ("tEXt", "zTXt", "iTXt")
 
 
 def without_metadata(carried: Carried) -> Carried:
-    """Nothing but what says how the pixels are to be seen: the ICC profile and its like, and the density."""
+    """Nothing but what says how the pixels are to be seen: the ICC profile and its like, and the density, EXIF's too."""
     kept = ((kind, payload) for kind, payload in carried.others if kind in OF_THE_PIXELS)
-    return Carried(icc=carried.icc, others=tuple(kept))
+    return Carried(exif=density.alone(carried.exif), icc=carried.icc, others=tuple(kept))
+
+
+def with_density_once(carried: Carried, container: Container) -> Carried:
+    """What is `without_metadata`, for a container: EXIF stays only where nothing else says the density, in a JPEG as JFIF."""
+    said = any(kind == "pHYs" or (kind == "APP0" and density.is_in_jfif(payload)) for kind, payload in carried.others)
+    if said or carried.exif is None or container is Container.BMP:
+        return replace(carried, exif=None)
+    if container is not Container.JPEG:
+        return carried
+    jfif = density.as_jfif(carried.exif)
+    return replace(carried, exif=None, others=(*carried.others, *([("APP0", jfif)] if jfif else [])))
 
 
 def without_gps(carried: Carried) -> tuple[Carried, tuple[str, ...]]:

@@ -1,5 +1,6 @@
 """bokehcli.privacy: what is not to be given away is gone from the written file. exiftool is the independent reader."""
 
+import io
 import json
 import re
 import shutil
@@ -11,6 +12,7 @@ import piexif
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
 from bokehcli import containers
 from bokehcli.containers import ifd
@@ -156,6 +158,50 @@ def test_of_all_metadata_the_profile_stays(container: Container) -> None:
     assert (got.icc, got.xmp, warnings) == (ICC, None, ())
     for text in (b"Maker", b"Artist", b"rdf:"):
         assert text not in data
+
+
+def dense_exif(unit: int = 2) -> bytes:
+    """EXIF that says 300 by 240 pixels to a unit, and who made the photo."""
+    return piexif.dump({"0th": {0x10F: b"Maker", 0x11A: (600, 2), 0x11B: (240, 1), 0x128: unit}})[6:]
+
+
+@needs_exiftool
+@pytest.mark.parametrize("container", CONTAINERS)
+def test_of_all_metadata_the_density_stays(tmp_path: Path, container: Container) -> None:
+    data, warnings = stripped(container, Carried(exif=dense_exif(3), xmp=XMP), MetadataOptions(strip=True))
+    assert warnings == ()
+    tags = {tag.split(":")[1]: value for tag, value in tags_of(tmp_path, data).items() if ":" in tag}
+    assert (tags["XResolution"], tags["YResolution"], "Make" in tags) == (300, 240, False)
+    assert tags["ResolutionUnit"] == (2 if container is Container.JPEG else 3)
+    assert container is not Container.JPEG or b"Exif" not in data
+
+
+def test_a_density_is_said_once() -> None:
+    said = Carried(exif=dense_exif(), others=(("APP0", b"JFIF\0\1\1\1\1\x2c\1\x2c\0\0"),))
+    ratio = Carried(exif=dense_exif(), others=(("APP0", b"JFIF\0\1\1\0\0\1\0\1\0\0"),))
+    data = stripped(Container.JPEG, said, MetadataOptions(strip=True))[0]
+    assert (data.count(b"\1\x2c\1\x2c"), b"Exif" in data) == (1, False)
+    assert b"JFIF\0\1\1\1\1\x2c\0\xf0" in stripped(Container.JPEG, ratio, MetadataOptions(strip=True))[0]
+    said = Carried(exif=dense_exif(), others=(("pHYs", bytes(9)),))
+    assert b"eXIf" not in stripped(Container.PNG, said, MetadataOptions(strip=True))[0]
+
+
+@pytest.mark.parametrize("options", [MetadataOptions(), MetadataOptions(strip=True), MetadataOptions(strip_gps=True)])
+def test_a_bmp_keeps_its_density(options: MetadataOptions) -> None:
+    out = io.BytesIO()
+    Image.new("RGB", (5, 4)).save(out, "BMP", dpi=(300, 240))
+    carried, _ = containers.get_carried(out.getvalue(), Container.BMP)
+    data, warnings = stripped(Container.BMP, carried, options)
+    assert warnings == ()
+    assert Image.open(io.BytesIO(data)).info["dpi"] == pytest.approx((300, 240), abs=0.1)
+    assert stripped(Container.BMP, Carried(exif=dense_exif()), options)[0] == encoded(photo_of(Carried(), Container.BMP))[0]
+
+
+@pytest.mark.parametrize("across", [(0, 1), (1, 0), (70000, 1)])
+def test_a_density_that_is_none_leaves_nothing_in_a_jpeg(across: tuple[int, int]) -> None:
+    exif = piexif.dump({"0th": {0x11A: across, 0x11B: (0, 0), 0x128: 2}})[6:]
+    bare = stripped(Container.JPEG, Carried(), MetadataOptions(strip=True))
+    assert stripped(Container.JPEG, Carried(exif=exif), MetadataOptions(strip=True)) == bare
 
 
 def test_what_says_how_pixels_look_stays() -> None:

@@ -96,8 +96,16 @@ def for_decoder(data: bytes, container: Container) -> bytes:
 
 def get_carried(data: bytes, container: Container) -> tuple[Carried, tuple[str, ...]]:
     """The metadata blocks as they are, and a warning for each that is damaged or describes the old pixels."""
-    getters = {"jpeg": jpeg.get, "png": png.get, "webp": webp.get, "tiff": tiff.get, "avif": heif.get, "heic": heif.get}
-    carried, warnings = getters[container.value](data) if container.value in getters else (Carried(), ())
+    getters = {
+        "jpeg": jpeg.get,
+        "png": png.get,
+        "webp": webp.get,
+        "tiff": tiff.get,
+        "bmp": bmp.get,
+        "avif": heif.get,
+        "heic": heif.get,
+    }
+    carried, warnings = getters[container.value](data)
     if carried.xmp and is_stale(carried.xmp):  # a JPEG's is clean by now, for its other blocks depend on it
         xmp, warning = cleaned(carried.xmp)
         carried, warnings = replace(carried, xmp=xmp), (*warnings, warning)
@@ -107,10 +115,18 @@ def get_carried(data: bytes, container: Container) -> tuple[Carried, tuple[str, 
 def put_carried(data: bytes, container: Container, carried: Carried) -> tuple[bytes, tuple[str, ...]]:
     """An encoded file with those blocks, and a warning for each that does not fit.
 
-    ``carried.others`` must come from the same container. A BMP comes back as it is.
+    ``carried.others`` must come from the same container. A BMP takes nothing else.
     """
-    putters = {"jpeg": jpeg.put, "png": png.put, "webp": webp.put, "tiff": tiff.put, "avif": heif_put.put, "heic": heif_put.put}
-    return putters[container.value](data, carried) if container.value in putters else (data, ())
+    putters = {
+        "jpeg": jpeg.put,
+        "png": png.put,
+        "webp": webp.put,
+        "tiff": tiff.put,
+        "bmp": bmp.put,
+        "avif": heif_put.put,
+        "heic": heif_put.put,
+    }
+    return putters[container.value](data, carried)
 
 
 def estimated_quality(data: bytes, container: Container) -> int | None:

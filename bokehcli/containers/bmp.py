@@ -1,6 +1,12 @@
-"""BMP: a header and rows of pixels; it carries nothing."""
+"""BMP: a header and rows of pixels; it carries nothing but how many pixels go to a metre.
+
+The kind of ``Carried.others`` is "density": that many across and down, as they lie in the header.
+"""
 
 from bokehcli.containers.reading import Malformed, take, unsigned
+from bokehcli.photo import Carried
+
+DENSITY = slice(38, 46)  # in every header but the shortest, of 12 bytes
 
 
 def _header(data: bytes) -> tuple[int, int, int, int]:
@@ -26,3 +32,16 @@ def is_complete(data: bytes) -> bool:
     height, width, bits, compression = _header(data)
     row = (width * bits + 31) // 32 * 4
     return unsigned(data, 10, 4, big=False) + (height * row if compression in (0, 3) else 1) <= len(data)
+
+
+def get(data: bytes) -> tuple[Carried, tuple[str, ...]]:
+    """What the file carries, without a warning. Raises Malformed."""
+    density = take(data, DENSITY.start, 8) if unsigned(data, 14, 4, big=False) > 12 else b""
+    return Carried(others=(("density", density),) if any(density) else ()), ()
+
+
+def put(data: bytes, carried: Carried) -> tuple[bytes, tuple[str, ...]]:
+    """The encoded file with that density. Raises Malformed."""
+    take(data, DENSITY.start, 8)
+    density = dict(carried.others).get("density", data[DENSITY])
+    return data[: DENSITY.start] + density + data[DENSITY.stop :], ()
