@@ -57,6 +57,10 @@ def warnings(data: bytes) -> tuple[str, ...]:
     found = []
     if tiff.pages(data) > 1:
         found.append(f"only the first of its {tiff.pages(data)} pages is rendered")
+    if tiff.has_layers(data):
+        found.append("its layers (Photoshop's) were left out, and the picture that they make was rendered")
+    if tiff.has_pictures_below(data):
+        found.append("pictures below its first page (SubIFDs) were left out")
     in_two = is_grey_with_opacity(data) or lies_apart(data)
     if tiff.photometric(data) in (WHITE_IS_0, BLACK_IS_0) and tiff.samples(data) > 1 and not in_two:
         deep = ", and 8 of its bits a channel are kept" if tiff.bits(data) > 8 else ""

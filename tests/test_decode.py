@@ -413,6 +413,21 @@ def test_the_first_page_of_a_tiff_is_taken_with_a_warning():
     assert "3 pages" in photo.warnings[0]
 
 
+def test_layers_of_a_tiff_are_left_out_with_a_warning():
+    photo = decode(tiff(noise(), photometric="rgb", extratags=[(37724, 7, 6, b"Adobe\0", False)]))
+    assert photo.warnings == ("its layers (Photoshop's) were left out, and the picture that they make was rendered",)
+
+
+@pytest.mark.parametrize("kind", [0, 1])
+def test_pictures_below_a_page_are_left_out_with_a_warning_unless_they_are_reduced_ones(kind):
+    out = io.BytesIO()
+    with tifffile.TiffWriter(out) as file:
+        file.write(noise(), photometric="rgb", subifds=1)
+        file.write(noise()[::2, ::2], photometric="rgb", subfiletype=kind)
+    warnings = ("pictures below its first page (SubIFDs) were left out",)
+    assert decode(out.getvalue()).warnings == (() if kind else warnings)
+
+
 def test_a_reduced_second_page_is_no_page():
     out = io.BytesIO()
     with tifffile.TiffWriter(out) as writer:

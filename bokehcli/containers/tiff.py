@@ -3,6 +3,8 @@
 The kinds of ``Carried.others`` are "IPTC" (tag 33723) and "IRB" (tag 34377, Photoshop's resources).
 """
 
+from contextlib import suppress
+
 from bokehcli.containers.ifd import (
     BYTE,
     EXIF_IFD,
@@ -28,17 +30,18 @@ SUBFILE, WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, SAMPLES = 254, 256, 257,
 PREDICTOR, TILE_WIDTH = 317, 322
 STRIP_OFFSETS, STRIP_LENGTHS, TILE_OFFSETS, TILE_LENGTHS = 273, 279, 324, 325
 PLANES, EXTRA_SAMPLES, SAMPLE_FORMAT, DNG_VERSION = 284, 338, 339, 50706
-XMP, IPTC, IRB, ICC = 700, 33723, 34377, 34675
+SUB_DIRECTORIES, XMP, IPTC, IRB, ICC, LAYERS = 330, 700, 33723, 34377, 34675, 37724
+MOST_BELOW = 64  # directories that are looked at
 OTHERS = {"IPTC": IPTC, "IRB": IRB}
 UNSPECIFIED, ASSOCIATED, UNASSOCIATED = 0, 1, 2  # of the tag ExtraSamples
 
-# Tags that say how the old pixels lie in the file; all else describes the photo and is carried. 37724 are
-# Photoshop's layers; tags from 50706 to 51200 are DNG's.
+# Tags that say how the old pixels lie in the file; all else describes the photo and is carried. Tags from
+# 50706 to 51200 are DNG's.
 STRUCTURE = {
     SUBFILE, 255, WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, 263, 264, 265, 266, STRIP_OFFSETS, SAMPLES, 278, STRIP_LENGTHS,
     280, 281, PLANES, 288, 289, 290, 291, 292, 293, 297, 301, PREDICTOR, 320, 321, TILE_WIDTH, 323, TILE_OFFSETS, TILE_LENGTHS,
-    326, 327, 328, 330, 332, 333, 334, 336, 337, EXTRA_SAMPLES, SAMPLE_FORMAT, 340, 341, 342, 343, 344, 345, 346, 347,
-    351, *range(512, 522), 529, 530, 531, 532, 559, XMP, IPTC, IRB, ICC, 37724, *range(DNG_VERSION, 51201),
+    326, 327, 328, SUB_DIRECTORIES, 332, 333, 334, 336, 337, EXTRA_SAMPLES, SAMPLE_FORMAT, 340, 341, 342, 343, 344, 345, 346,
+    347, 351, *range(512, 522), 529, 530, 531, 532, 559, XMP, IPTC, IRB, ICC, LAYERS, *range(DNG_VERSION, 51201),
 }  # fmt: skip
 
 
@@ -72,6 +75,20 @@ def pages(data: bytes) -> int:
         if not count:
             raise
     return count
+
+
+def has_layers(data: bytes) -> bool:
+    """Whether the first page has layers of Photoshop's. Raises Malformed."""
+    return read_directory(data).find(LAYERS) is not None
+
+
+def has_pictures_below(data: bytes) -> bool:
+    """Whether directories below the first page's hold pictures of their own, as `pages` has it. Raises Malformed."""
+    for offset in all_numbers(data, SUB_DIRECTORIES)[:MOST_BELOW]:
+        with suppress(Malformed):
+            if not _first(read_directory(data, offset), SUBFILE, big=is_big(data)) & 0b101:
+                return True
+    return False
 
 
 def photometric(data: bytes) -> int:
