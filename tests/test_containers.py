@@ -215,13 +215,34 @@ def test_bytes_behind_the_end_are_named():
         assert "10 bytes behind" in warnings[0]
 
 
-def test_exif_that_is_too_long_for_jpeg_costs_only_itself():
-    carried = Carried(exif=bytes(70000), icc=ICC, xmp=XMP)
+def test_xmp_that_is_too_long_for_jpeg_costs_only_itself():
+    exif = b"II*\0" + bytes(range(1, 100))
+    carried = Carried(exif=exif, icc=ICC, xmp=bytes(70000))
     data, warnings = containers.put_carried(SAMPLES["jpeg"], Container.JPEG, carried)
-    assert "EXIF" in warnings[0]
+    assert "XMP" in warnings[0]
     assert "64 KB" in warnings[0]
     got, _ = containers.get_carried(data, Container.JPEG)
-    assert (got.icc, got.xmp) == (ICC, XMP)
+    assert (got.icc, got.exif) == (ICC, exif)
+
+
+def test_exif_of_many_segments_is_split_and_joined():
+    exif = b"II*\0" + bytes(range(1, 256)) * 600
+    data, warnings = containers.put_carried(SAMPLES["jpeg"], Container.JPEG, Carried(exif=exif))
+    assert warnings == ()
+    got, warnings = containers.get_carried(data, Container.JPEG)
+    assert (got.exif, warnings) == (exif, ())
+    assert Image.open(io.BytesIO(data)).info["exif"] == b"Exif\0\0" + exif
+
+
+@pytest.mark.parametrize(
+    "others",
+    [(jpeg.Segment(jpeg.APP1, jpeg.EXIF + b"MM\0*"),), (jpeg.Segment(jpeg.COM), jpeg.Segment(jpeg.APP1, jpeg.EXIF + b"x"))],
+)
+def test_exif_that_does_not_go_on_with_the_first_is_not_joined(others):
+    start, *rest = jpeg.parse(SAMPLES["jpeg-grey"]).segments
+    first = jpeg.Segment(jpeg.APP1, jpeg.EXIF + b"II*\0first")
+    data = jpeg.serialise(jpeg.Jpeg((start, first, *others, *rest)))
+    assert containers.get_carried(data, Container.JPEG)[0].exif == b"II*\0first"
 
 
 def test_photoshop_thumbnails_are_removed_and_iptc_is_kept():

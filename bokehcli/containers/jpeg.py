@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bokehcli.containers.photoshop import without_thumbnails
-from bokehcli.containers.reading import CutShort, Malformed, take, tiff_stream, unsigned
+from bokehcli.containers.reading import CutShort, Malformed, take, unsigned
 from bokehcli.containers.stale import OLD_PIXELS_WARNING, cleaned, is_stale
 from bokehcli.photo import Carried
 
@@ -197,7 +197,6 @@ def _ijg_tables() -> NDArray[np.int64]:
 def get(data: bytes) -> tuple[Carried, tuple[str, ...]]:
     """What the file carries, and a warning for each thing that is left out. Raises Malformed."""
     jpeg = parse(data)
-    exif: bytes | None = None
     xmp: bytes | None = None
     pieces: dict[int, bytes] = {}
     total = 0
@@ -206,8 +205,8 @@ def get(data: bytes) -> tuple[Carried, tuple[str, ...]]:
     for segment in jpeg.segments:
         marker, payload = segment.marker, segment.payload
         if marker == APP1 and payload.startswith(EXIF):
-            exif = exif or tiff_stream(payload)
-        elif marker == APP1 and payload.startswith(XMP):
+            continue
+        if marker == APP1 and payload.startswith(XMP):
             xmp = xmp or payload[len(XMP) :]
         elif marker == APP2 and payload.startswith(ICC) and len(payload) > len(ICC) + 2:
             total = payload[len(ICC) + 1]
@@ -230,7 +229,20 @@ def get(data: bytes) -> tuple[Carried, tuple[str, ...]]:
     if pieces and sorted(pieces) != list(range(1, total + 1)):
         icc = None
         warnings.append("a piece of the ICC profile is missing: left out")
-    return Carried(exif=exif, icc=icc, xmp=xmp, others=tuple(others)), tuple(dict.fromkeys(warnings))
+    return Carried(exif=_exif(jpeg), icc=icc, xmp=xmp, others=tuple(others)), tuple(dict.fromkeys(warnings))
+
+
+def _exif(jpeg: Jpeg) -> bytes | None:
+    """The first EXIF stream, with what the segments right behind it hold of it, as exiftool has one that is above 64 KB."""
+    pieces: list[bytes] = []
+    for segment in jpeg.segments:
+        is_piece = segment.marker == APP1 and segment.payload.startswith(EXIF)
+        piece = segment.payload[len(EXIF) :]
+        if pieces and (not is_piece or piece.startswith((b"II*\0", b"MM\0*"))):
+            break
+        if is_piece and piece:
+            pieces.append(piece)
+    return b"".join(pieces) or None
 
 
 def put(data: bytes, carried: Carried) -> tuple[bytes, tuple[str, ...]]:
@@ -242,7 +254,8 @@ def put(data: bytes, carried: Carried) -> tuple[bytes, tuple[str, ...]]:
     warnings: list[str] = []
     blocks: list[Segment] = []
     if carried.exif:
-        blocks.append(Segment(APP1, EXIF + carried.exif))
+        step = MAX_PAYLOAD - len(EXIF)
+        blocks += [Segment(APP1, EXIF + carried.exif[i : i + step]) for i in range(0, len(carried.exif), step)]
     if carried.xmp:
         blocks.append(Segment(APP1, XMP + carried.xmp))
     if carried.icc:
@@ -264,7 +277,7 @@ def put(data: bytes, carried: Carried) -> tuple[bytes, tuple[str, ...]]:
     blocks += [Segment(APP13, IRB + resources[i : i + step]) for i in range(0, len(resources), step)]
     for block in blocks:
         if len(block.payload) > MAX_PAYLOAD:
-            name = "EXIF" if block.payload.startswith(EXIF) else "XMP" if block.payload.startswith(XMP) else "a block"
+            name = "XMP" if block.payload.startswith(XMP) else "a block"
             warnings.append(f"{name} of {len(block.payload)} bytes is longer than the 64 KB that JPEG allows: left out")
     blocks = [block for block in blocks if len(block.payload) <= MAX_PAYLOAD]
     rest = [segment for segment in jpeg.segments[1:] if segment.marker not in {APP0} | NOT_DECODED]
