@@ -55,7 +55,8 @@ def attach_metadata(
             carried = replace(carried, exif=exif)
             warnings += lost
         if carried.xmp:
-            carried = replace(carried, xmp=correct_xmp(carried.xmp, size))
+            upright = photo.container in (Container.AVIF, Container.HEIC) or _has_orientation(photo.carried.exif)
+            carried = replace(carried, xmp=correct_xmp(carried.xmp, size, upright=upright))
         if edit is not None and not options.strip:
             carried = replace(carried, xmp=with_edit(carried.xmp, edit))
         if Container.TIFF in (container, photo.container) and _has_maker_note(carried.exif):
@@ -150,5 +151,12 @@ def _is_grey(data: bytes, container: Container) -> bool:
 def _has_maker_note(exif: bytes | None) -> bool:
     try:
         return exif is not None and tiff.has_tag(exif, ExifIFD.MakerNote)
+    except Malformed:
+        return False
+
+
+def _has_orientation(exif: bytes | None) -> bool:
+    try:
+        return exif is not None and ifd.read_directory(exif).find(ImageIFD.Orientation) is not None
     except Malformed:
         return False

@@ -19,9 +19,14 @@ EMPTY_PACKET = (
 )
 
 
-def correct_xmp(xmp: bytes, size: tuple[int, int]) -> bytes:
-    """An XMP packet for upright pixels of ``size`` (height, width); its padding makes up for a change of length."""
-    values = {b"tiff:Orientation": b"1"} | {name: str(size[side]).encode() for name, side in XMP_SIZES.items()}
+def correct_xmp(xmp: bytes, size: tuple[int, int], *, upright: bool = True) -> bytes:
+    """An XMP packet for pixels of ``size`` (height, width); its padding makes up for a change of length.
+
+    upright: the pixels are, as EXIF or the container has it; else the packet alone says how they lie, and goes on to do so.
+    """
+    values = {name: str(size[side]).encode() for name, side in XMP_SIZES.items()}
+    if upright:
+        values[b"tiff:Orientation"] = b"1"
     corrected = xmp
     for name, value in values.items():
         attribute = re.compile(rb"(\b" + name + rb"\s*=\s*([\"']))[^\"'<>]*(\2)")

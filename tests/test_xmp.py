@@ -15,7 +15,7 @@ from bokehcli.metadata import attach_metadata
 from bokehcli.options import MetadataOptions
 from bokehcli.photo import Carried, Container
 from bokehcli.xmp import correct_xmp, with_edit
-from tests.test_metadata import XMP, H, W, photo_of
+from tests.test_metadata import XMP, H, W, exif_block, photo_of
 from tests.test_metadata import written as encoded
 
 needs_exiftool = pytest.mark.skipif(shutil.which("exiftool") is None, reason="exiftool is not installed")
@@ -33,6 +33,16 @@ def test_xmp_keeps_its_length() -> None:
     assert corrected.endswith(b'<?xpacket end="w"?>')
     assert correct_xmp(corrected, (12345, W)) == corrected
     assert correct_xmp(b"<x tiff:Orientation = '8'/>", (1, 1)) == b"<x tiff:Orientation = '1'/>"
+
+
+@pytest.mark.parametrize("container", [Container.JPEG, Container.PNG, Container.HEIC])
+@pytest.mark.parametrize("exif", [None, exif_block()])
+def test_an_orientation_that_xmp_alone_has_stays(exif: bytes | None, container: Container) -> None:
+    bare, _ = encoded(photo_of(Carried(), Container.PNG))
+    data, _ = attach_metadata(bare, Container.PNG, photo_of(Carried(xmp=XMP, exif=exif), container))
+    stays = exif is None and container is not Container.HEIC
+    assert (b'tiff:Orientation="6"' in data) is stays
+    assert (b'tiff:Orientation="1"' in data) is not stays
 
 
 def test_xmp_without_padding_may_change_its_length() -> None:
@@ -64,7 +74,7 @@ def test_exiftool_reads_what_was_done(tmp_path: Path, container: Container, xmp:
     data, _ = attach_metadata(bare, container, photo_of(Carried(xmp=xmp), container), edit=EDIT)
     tags = history_of(tmp_path, data)
     one = {"HistoryAction": "filtered", "HistorySoftwareAgent": f"bokeh {__version__}", "HistoryParameters": EDIT}
-    assert tags == one | ({} if xmp is None else {"Rating": 4, "Orientation": 1})
+    assert tags == one | ({} if xmp is None else {"Rating": 4, "Orientation": 6})
     data, _ = attach_metadata(bare, container, photo_of(Carried(xmp=with_edit(xmp, "first")), container), edit=EDIT)
     assert history_of(tmp_path, data)["HistoryParameters"] == ["first", EDIT]
 
