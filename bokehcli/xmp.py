@@ -12,6 +12,7 @@ XMP_END = b"<?xpacket end="
 MOST_BYTES = 65_000  # of a packet that fits one JPEG segment
 RDF = b"http://www.w3.org/1999/02/22-rdf-syntax-ns#"
 RDF_END, HISTORY_END = b"</rdf:RDF>", re.compile(rb"</rdf:Seq>\s*</xmpMM:History>")
+EMPTY_HISTORY = re.compile(rb"<rdf:Seq\s*/>(\s*</xmpMM:History>)")
 ABOUT = re.compile(rb"\brdf:about\s*=\s*(\"[^\"<>]*\"|'[^'<>]*')")
 EMPTY_PACKET = (
     b'<?xpacket begin="\xef\xbb\xbf" id="W5M0MpCehiHzreSzNTczkc9d"?><x:xmpmeta xmlns:x="adobe:ns:meta/">'
@@ -56,7 +57,7 @@ def with_edit(xmp: bytes | None, edit: str) -> bytes | None:
     No time is given, so that the same photo gives the same file. A packet whose history cannot be found, or that would
     become too long for a JPEG, comes back as it is.
     """
-    packet = xmp or EMPTY_PACKET
+    packet = EMPTY_HISTORY.sub(rb"<rdf:Seq></rdf:Seq>\1", xmp or EMPTY_PACKET)
     event = (
         b'<rdf:li xmlns:stEvt="http://ns.adobe.com/xap/1.0/sType/ResourceEvent#" stEvt:action="filtered" '
         b"stEvt:softwareAgent=%b stEvt:parameters=%b/>"
@@ -74,5 +75,5 @@ def with_edit(xmp: bytes | None, edit: str) -> bytes | None:
         longer = packet[:end] + description + packet[end:]
     else:
         return xmp
-    longer = _with_length(longer, len(packet))
+    longer = _with_length(longer, len(xmp or EMPTY_PACKET))
     return longer if len(longer) <= MOST_BYTES else xmp

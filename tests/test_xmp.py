@@ -90,6 +90,18 @@ def test_a_packet_with_an_edit_is_xml_and_about_the_same(xmp: bytes | None) -> N
         assert longer.startswith(xmp[: xmp.index(b"</rdf:RDF>")])
 
 
+@pytest.mark.parametrize("empty", [b"<rdf:Seq/>", b"\n<rdf:Seq />\n", b"<rdf:Seq></rdf:Seq>"])
+def test_an_empty_history_takes_an_edit(empty: bytes) -> None:
+    opened = b'<rdf:Description rdf:about="" xmlns:xmpMM="http://ns.adobe.com/xap/1.0/mm/"><xmpMM:History>'
+    history = opened + empty + b"</xmpMM:History></rdf:Description></rdf:RDF>"
+    xmp = XMP.replace(b"</rdf:RDF>", history).replace(b" " * 60, b" " * 2000)
+    longer = with_edit(xmp, EDIT)
+    assert longer is not None
+    assert len(longer) == len(xmp)
+    events = [node for node in ElementTree.fromstring(longer).iter() if node.tag.endswith("}Seq")]
+    assert [len(each) for each in events] == [1]
+
+
 def test_padding_makes_room_for_an_edit() -> None:
     roomy = XMP.replace(b" " * 60, b" " * 2000)
     longer = with_edit(roomy, EDIT)
