@@ -68,6 +68,13 @@ def spread(samples: NDArray[np.uint16], bits: int) -> NDArray[np.uint16]:
     return ((np.minimum(samples, top).astype(np.uint32) * 65535 + top // 2) // top).astype(np.uint16)
 
 
+def filled(samples: NDArray[np.uint8], bits: int) -> NDArray[np.uint8]:
+    """Samples of so many bits, which are the highest of uint8, over its whole range."""
+    top = (1 << bits) - 1
+    table = ((np.arange(256) >> (8 - bits)) * 255 + top // 2) // top
+    return table.astype(np.uint8)[samples]
+
+
 def gathered(samples: NDArray[np.uint16], bits: int) -> NDArray[np.uint16]:
     """The nearest samples of so many bits: what `spread` was given, if it was."""
     top = (1 << bits) - 1

@@ -288,6 +288,18 @@ def test_bmp(mode):
     assert np.array_equal(decode(saved(image, "BMP")).image, np.asarray(image.convert("RGB")))
 
 
+@pytest.mark.parametrize("masks", [(), (0x7C00, 0x3E0, 0x1F), (0xF800, 0x7E0, 0x1F)])
+def test_a_bmp_of_16_bits_a_pixel_goes_up_to_white(masks):
+    pixels = np.arange(1 << 16, dtype="<u2").tobytes()
+    rest = struct.pack(f"<{len(masks)}I", *masks) + pixels
+    header = struct.pack("<IiiHHIIiiII", 40, 256, 256, 1, 16, 3 if masks else 0, len(pixels), 0, 0, 0, 0)
+    data = b"BM" + struct.pack("<IHHI", 54 + len(rest), 0, 0, 54 + 4 * len(masks)) + header + rest
+    image, expected = decode(data).image, np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
+    assert np.abs(image.astype(int) - expected).max() <= 1  # Pillow rounds down
+    for whole in (0, 255):
+        assert np.array_equal(image == whole, expected == whole)
+
+
 def test_webp_opacity_and_lossless_have_no_quality():
     photo = decode(saved(noise(4), "WEBP", lossless=True, exact=True))
     assert np.array_equal(np.dstack((photo.image, photo.opacity)), noise(4))

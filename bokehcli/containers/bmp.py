@@ -6,6 +6,7 @@ The kind of ``Carried.others`` is "density": that many across and down, as they 
 from bokehcli.containers.reading import Malformed, take, unsigned
 from bokehcli.photo import Carried
 
+MASKS, GREEN_MASK = 3, 58  # a way of compression that is none, and where its second mask lies
 DENSITY = slice(38, 46)  # in every header but the shortest, of 12 bytes
 
 
@@ -31,7 +32,15 @@ def is_complete(data: bytes) -> bool:
     """Whether all rows are there; of compressed ones, whether any are. Raises Malformed."""
     height, width, bits, compression = _header(data)
     row = (width * bits + 31) // 32 * 4
-    return unsigned(data, 10, 4, big=False) + (height * row if compression in (0, 3) else 1) <= len(data)
+    return unsigned(data, 10, 4, big=False) + (height * row if compression in (0, MASKS) else 1) <= len(data)
+
+
+def channel_bits(data: bytes) -> tuple[int, int, int] | None:
+    """Bits of blue, green and red where a pixel has 16; None where it has not. Raises Malformed."""
+    _, _, bits, compression = _header(data)
+    if bits != 16:
+        return None
+    return (5, 6, 5) if compression == MASKS and unsigned(data, GREEN_MASK, 4, big=False) == 0x7E0 else (5, 5, 5)
 
 
 def get(data: bytes) -> tuple[Carried, tuple[str, ...]]:
