@@ -21,6 +21,8 @@ CONTAINER_OF_SUFFIX = {
     ".jpg": Container.JPEG,
     ".jpeg": Container.JPEG,
     ".jpe": Container.JPEG,
+    ".jfif": Container.JPEG,
+    ".mpo": Container.JPEG,  # with more pictures behind the first
     ".png": Container.PNG,
     ".webp": Container.WEBP,
     ".tif": Container.TIFF,

@@ -36,10 +36,11 @@ def landed(found: Discovery, out: Path) -> list[str]:
 
 
 def test_a_folder_is_mirrored_in_the_same_order_every_time(tmp_path: Path) -> None:
-    folder = touch(tmp_path / "in", "b.JPG", "a.png", "z/y.webp", "c/d/e.tiff", "c/f.BMP", "readme.txt", "g.jpe")
+    names = ("b.JPG", "a.png", "z/y.webp", "c/d/e.tiff", "c/f.BMP", "readme.txt", "g.jpe", "h.JFIF", "i.mpo")
+    folder = touch(tmp_path / "in", *names)
     out = tmp_path / "out"
     found = find(folder, out=out)
-    assert landed(found, out) == ["a.png", "b.JPG", "g.jpe", "c/f.BMP", "c/d/e.tiff", "z/y.webp"]
+    assert landed(found, out) == ["a.png", "b.JPG", "g.jpe", "h.JFIF", "i.mpo", "c/f.BMP", "c/d/e.tiff", "z/y.webp"]
     assert [job.source.relative_to(folder) for job in found.jobs] == [
         job.destination.relative_to(out) for job in found.jobs
     ]
