@@ -24,6 +24,14 @@ def path_of(text: str) -> Path:
     return Path.cwd() / text if text != str(STDIN) and Path(text) == STDIN else Path(text)
 
 
+def file_of(text: str) -> Path:
+    """The path of a file to write, which cannot be stdout: that has records of its own."""
+    path = path_of(text)
+    if path == STDIN:
+        raise typer.BadParameter("it cannot go to stdout; ./- is a file of that name")
+    return path
+
+
 def container_of(text: str) -> Container:
     """A container by its name, or by its usual suffix."""
     for container in Container:

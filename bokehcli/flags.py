@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from bokehcli.arguments import container_of, path_of, pattern_of, point_of, scheduler_of, where_of
+from bokehcli.arguments import container_of, file_of, path_of, pattern_of, point_of, scheduler_of, where_of
 from bokehcli.command import help_with_everything
 from bokehcli.config import use_config
 from bokehcli.options import FASTEST_F_NUMBER, Device, LensOptions, Unsure
@@ -32,7 +32,7 @@ def _patterns(name: str, says: str) -> Any:
 def report_file(panel: str | None = None) -> Any:
     """The option that names a file for what failed."""
     says = "Write each photo that failed, and why, to this file."
-    return typer.Option("--report", metavar="FILE", parser=path_of, help=says, rich_help_panel=panel)
+    return typer.Option("--report", metavar="FILE", parser=file_of, help=says, rich_help_panel=panel)
 
 
 # Any: a place is a path or a URL, and Typer takes no annotation of two types

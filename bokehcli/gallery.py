@@ -20,7 +20,7 @@ from bokehcli.errors import PhotoError, UsageError, WriteError
 from bokehcli.outcome import Outcome, Preview, Status
 from bokehcli.printable import printable
 from bokehcli.remote import Place, Url, place_of
-from bokehcli.storage import exists, read_bytes, write_atomic
+from bokehcli.storage import exists, make_ready, read_bytes, write_atomic
 
 SUFFIXES = (".html", ".htm")
 GENERATOR = '<meta name="generator" content="bokehcli'
@@ -36,13 +36,15 @@ def preview_px(photos: int) -> int:
 
 
 class Gallery:
-    """What a run came to, as a page at path. Raises UsageError when something is there that is no such page.
+    """What a run came to, as a page at path. Raises UsageError when something is there that is no such page, and WriteError
+    where no page can be.
 
     Iterated over, it yields the page piece by piece, the photos by the names of their results.
     """
 
     def __init__(self, path: Place) -> None:
         _refuse_other(path)
+        make_ready(path)
         self.path = path
         self._photos: list[dict[str, Any]] = []
         self._places: list[tuple[int, int]] = []  # of each photo's pictures in the spool: where, how many bytes

@@ -1,7 +1,7 @@
 """The run command, once its options are known: find the photos, do them, tell of them."""
 
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, closing, nullcontext
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
@@ -152,20 +152,35 @@ def _carry_out(outcomes: "Generator[Outcome]", reporter: "Reporter", running: Ru
         interrupted = True
     finally:
         if running.report is not None:
-            write_report(running.report, reporter.failures)
+            with _told_by(reporter):
+                write_report(running.report, reporter.failures)
         if gallery is not None:
-            try:
+            with _told_by(reporter):
                 gallery.write()
                 reporter.announce(f"the gallery is {gallery.path}")
-            except WriteError as error:
-                reporter.failed(error)
     return INTERRUPTED if interrupted else ALL_DONE if reporter.all_well else FAILED
+
+
+@contextmanager
+def _told_by(reporter: "Reporter") -> Iterator[None]:
+    """What cannot be written is told, and costs nothing else."""
+    try:
+        yield
+    except WriteError as error:
+        reporter.failed(error)
 
 
 def _gallery(
     options: RunOptions, running: Running, photos: int, unreadable: Sequence[PhotoError] = ()
 ) -> "tuple[Gallery | None, RunOptions]":
-    """The gallery that is asked for, with what could not be read in it already, and the options by which photos get into it."""
+    """The gallery that is asked for, with what could not be read in it already, and the options by which photos get into it.
+
+    Raises WriteError where it, or the report, cannot be written.
+    """
+    if running.report is not None and not running.dry_run:
+        from bokehcli.storage import make_ready
+
+        make_ready(running.report)
     if running.gallery is None:
         return None, options
     from bokehcli.gallery import Gallery, preview_px

@@ -92,6 +92,20 @@ def write_atomic(
         raise WriteError(str(path), _reason(error)) from error
 
 
+def make_ready(path: Place) -> None:
+    """Make the folder of a file that is to be written later. Raises WriteError where it is plain that it cannot be."""
+    if isinstance(path, Url):
+        return
+    try:
+        if path.exists() and not path.is_file():
+            raise WriteError(str(path), "a folder or a device, not a file")
+        _make_folder(path.parent)
+        if not os.access(path.parent, os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    except OSError as error:
+        raise WriteError(str(path), _reason(error)) from error
+
+
 def _refuse_irregular(path: Path, status: os.stat_result) -> None:
     if stat.S_ISDIR(status.st_mode):
         raise ReadError(str(path), "a folder, not a photo")

@@ -237,6 +237,18 @@ def test_misuse_is_one_line_and_status_2(folder: Path, capfd: Captured, argument
     assert not places["out"].exists()
 
 
+@pytest.mark.usefixtures("opened")
+@pytest.mark.parametrize("place", ["{in}", "{in}/a.jpg/r.txt", "-", "/proc/nowhere/r.txt"])
+def test_a_report_that_cannot_be_written_is_refused_before_the_first_photo(folder: Path, capfd: Captured, place: str) -> None:
+    if place.startswith("/proc") and sys.platform != "linux":
+        pytest.skip("Linux has it")
+    out = folder.parent / "out"
+    assert main(["run", str(folder), "-o", str(out), "--strength", "0", "--report", place.format(**{"in": folder})]) == 2
+    said = capfd.readouterr()
+    assert (said.out, len(said.err.splitlines())) == ("", 1)
+    assert not out.exists()
+
+
 @pytest.mark.parametrize("kind", [ModelError, DeviceError, MissingDependency])
 def test_what_is_needed_and_absent_is_one_line_and_status_2(
     folder: Path, capfd: Captured, monkeypatch: pytest.MonkeyPatch, kind: type[Exception]

@@ -355,10 +355,24 @@ def test_a_full_disk_costs_the_gallery_and_not_the_run(tmp_path: Path, capfd: py
     assert not gallery.path.exists()
 
 
+def test_a_report_that_cannot_be_written_costs_neither_the_gallery_nor_the_run(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    gallery = Gallery(tmp_path / "a.html")
+    outcomes = (outcome for outcome in [done("a.jpg")])
+    assert _carry_out(outcomes, Reporter(1, quiet=True), Running(report=tmp_path), gallery) == 1  # type: ignore[arg-type]
+    assert capfd.readouterr().err == f"bokeh: {tmp_path}: Is a directory\n"
+    assert gallery.path.exists()
+
+
 def test_pages_that_cannot_be_written_say_so(tmp_path: Path) -> None:
-    (tmp_path / "file").touch()
+    gallery = Gallery(tmp_path / "folder" / "a.html")
+    (tmp_path / "folder").rmdir()
+    (tmp_path / "folder").touch()
     with pytest.raises(WriteError, match="a file, not a folder"):
-        Gallery(tmp_path / "file" / "a.html").write()
+        gallery.write()
+    with pytest.raises(WriteError, match="a file, not a folder"):  # before there is anything to write
+        Gallery(tmp_path / "folder" / "a.html")
 
 
 def test_photos_come_in_the_order_of_their_names(tmp_path: Path) -> None:

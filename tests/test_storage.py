@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from bokehcli.errors import ReadError, WriteError
-from bokehcli.storage import MAX_FILE_BYTES, read_bytes, times_of, write_atomic
+from bokehcli.storage import MAX_FILE_BYTES, make_ready, read_bytes, times_of, write_atomic
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="POSIX file system")
 
@@ -20,6 +20,25 @@ def test_what_is_written_is_read_back(tmp_path: Path) -> None:
     write_atomic(path, b"\x00\xff" * 5000)
     assert read_bytes(path) == b"\x00\xff" * 5000
     assert os.listdir(path.parent) == ["a.jpg"]
+
+
+def test_what_is_ready_can_be_written_and_what_cannot_be_written_is_not_ready(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_ready(tmp_path / "new" / "a.txt")
+    write_atomic(tmp_path / "new" / "a.txt", b"")
+    make_ready(tmp_path / "new" / "a.txt")
+    with pytest.raises(WriteError, match="a folder"):
+        make_ready(tmp_path / "new")
+    with pytest.raises(WriteError, match="a file, not a folder"):
+        make_ready(tmp_path / "new" / "a.txt" / "b.txt")
+    if hasattr(os, "mkfifo"):
+        os.mkfifo(tmp_path / "pipe")
+        with pytest.raises(WriteError, match="not a file"):
+            make_ready(tmp_path / "pipe")
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    with pytest.raises(WriteError, match="denied"):
+        make_ready(tmp_path / "new" / "a.txt")
 
 
 @pytest.mark.parametrize("exclusive", [False, True])
