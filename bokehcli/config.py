@@ -85,5 +85,8 @@ def _words(file: Path, name: str, value: Any, parameter: Any) -> Any:
     if isinstance(value, list):  # a point
         return ",".join(map(str, value))
     if parameter.metavar in ("DIR", "FILE", "PATH") and value not in ("", "-") and not URL.match(str(value)):
-        return str(file.parent / Path(str(value)).expanduser())
+        try:
+            return str(file.parent / Path(str(value)).expanduser())
+        except RuntimeError as error:  # pathlib's, where nobody is called so or has a home
+            raise UsageError(f"{file}: {name}: {value}: there is no such home folder") from error
     return str(value)
