@@ -21,6 +21,8 @@ def path_of(text: str) -> Path:
     """A path: STDIN for `-`, but not for `./-`. Nothing at all, as an unset shell variable gives, is not the current folder."""
     if not text:
         raise typer.BadParameter("the name is empty")
+    if "\0" in text:
+        raise typer.BadParameter("no name has a NUL byte")
     return Path.cwd() / text if text != str(STDIN) and Path(text) == STDIN else Path(text)
 
 

@@ -173,6 +173,7 @@ def test_without_a_file_the_defaults_are_those_of_the_options(asked: list[Any]) 
         ("[run]\nfocus = [1]", "focus: 1 is no point"),
         ("[run]\nshard = '9/8'", "shard: shard must be I/N"),
         ("[run]\nout = ''", "out: the name is empty"),
+        ('[run]\nout = "a\\u0000b"', "out: no name has a NUL byte"),
         ("[run]\nout = '~nosuchuser/x'", "out: ~nosuchuser/x: there is no such home folder"),
         ("quality = 3", "options go into a table [run], not quality"),
         ("run = 3", "options go into a table [run]"),
