@@ -1,5 +1,6 @@
 """The commands: words to options, and nothing else. What is heavy to import is imported inside a command."""
 
+import io
 import sys
 from collections.abc import Sequence
 from typing import Annotated
@@ -40,6 +41,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not (sys.argv[1:] if arguments is None else arguments):
         main(["--help"])
         return MISUSE
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+        sys.stdout.reconfigure(errors="backslashreplace")  # as stderr's are: Windows has names that its code pages lack
     try:
         status = app(args=arguments, prog_name="bokeh", standalone_mode=False)
     except (BokehError, typer.TyperException) as error:

@@ -300,6 +300,21 @@ def test_names_that_are_not_utf_8_go_through(tmp_path: Path) -> None:
     assert failed.stderr.startswith(b"bokeh: o\\udcfe/caf\\udce9\\udcff.jpg: already exists")
 
 
+def test_names_that_stdout_cannot_encode_are_escaped(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "\N{SNOWMAN}.jpg").write_bytes(b"no photo")
+    settings: dict[str, Any] = {"cwd": tmp_path, "env": {**os.environ, "PYTHONIOENCODING": "cp1252"}, "capture_output": True}
+    command = [sys.executable, "-m", "bokehcli"]
+    done = subprocess.run([*command, "run", "in", "--out", "\N{SNOWMAN}", "--strength", "0"], **settings)
+    assert done.returncode == 1, done.stderr
+    told = subprocess.run([*command, "status", "\N{SNOWMAN}"], **settings)
+    assert (told.returncode, told.stderr) == (1, b"")
+    assert [line.partition(b".jpg")[0] for line in told.stdout.splitlines()] == [
+        b"\\u2603: 1 photo: 0 done, 1 failed",
+        b"failed: " + os.fsencode(tmp_path / "in") + os.sep.encode() + b"\\u2603",
+    ]
+
+
 def test_the_version_is_printed(capfd: Captured) -> None:
     assert main(["--version"]) == 0
     assert capfd.readouterr().out == f"bokeh {__version__}\n"
