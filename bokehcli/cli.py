@@ -2,13 +2,14 @@
 
 import io
 import sys
+import traceback
 from collections.abc import Sequence
 from typing import Annotated
 
 import typer
 
 from bokehcli import __version__, flags
-from bokehcli.arguments import ALL_DONE, INTERRUPTED, MISUSE
+from bokehcli.arguments import ALL_DONE, FAILED, INTERRUPTED, MISUSE
 from bokehcli.command import RunCommand
 from bokehcli.doctor import doctor
 from bokehcli.errors import BokehError
@@ -50,9 +51,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         say(f"bokeh: {error.format_message() if isinstance(error, typer.TyperException) else error}")
         return MISUSE
+    except OSError as error:
+        if not _is_of_stdout(error):
+            raise
+        from bokehcli.progress import say, silence
+
+        silence(sys.stdout)
+        say(f"bokeh: stdout: {error.strerror or error}")
+        return FAILED
     except KeyboardInterrupt:
         return INTERRUPTED
     return status if isinstance(status, int) else ALL_DONE
+
+
+def _is_of_stdout(error: OSError) -> bool:
+    """Whether it arose in Typer's function that writes text, through which help and all records but a run's go."""
+    *_, (frame, _) = traceback.walk_tb(error.__traceback__)
+    return frame.f_code is typer.echo.__code__
 
 
 def _print_version(wanted: bool) -> None:

@@ -36,7 +36,7 @@ def write_record(record: bytes, end: bytes = b"\n") -> bool:
             left = left[sys.stdout.buffer.write(left) :]
         sys.stdout.buffer.flush()
     except OSError as error:
-        _silence(sys.stdout)
+        silence(sys.stdout)
         if isinstance(error, BrokenPipeError):
             return False
         raise WriteError("stdout", error.strerror or str(error)) from error
@@ -231,10 +231,10 @@ def say(text: str, console: Console | None = None) -> None:
         try:
             print(printable(text), file=sys.stderr, flush=True)
         except OSError:
-            _silence(sys.stderr)
+            silence(sys.stderr)
 
 
-def _silence(stream: TextIO) -> None:
+def silence(stream: TextIO) -> None:
     """Send the rest to nowhere: what is buffered would fail again, loudly, as Python exits (its docs on SIGPIPE)."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, stream.fileno())

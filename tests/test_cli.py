@@ -17,7 +17,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from bokehcli import __version__, batch, model, pipeline
+from bokehcli import __version__, batch, entries, model, pipeline
 from bokehcli.batch import judge
 from bokehcli.cli import main
 from bokehcli.discover import Job
@@ -313,6 +313,37 @@ def test_names_that_stdout_cannot_encode_are_escaped(tmp_path: Path) -> None:
         b"\\u2603: 1 photo: 0 done, 1 failed",
         b"failed: " + os.fsencode(tmp_path / "in") + os.sep.encode() + b"\\u2603",
     ]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+@pytest.mark.parametrize("arguments", [["status", "out"], ["doctor"], ["run", "--help"], ["run", "--help-all"], ["--version"]])
+def test_a_full_disk_under_stdout_is_one_line(folder: Path, arguments: list[str]) -> None:
+    assert main(["run", str(folder), "--out", str(folder.parent / "out"), "--strength", "0", "-q"]) == 0
+    with open("/dev/full", "wb") as full:
+        command = [sys.executable, "-m", "bokehcli", *arguments]
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, cwd=folder.parent)
+    assert (done.returncode, done.stderr) == (1, b"bokeh: stdout: No space left on device\n")
+
+
+@posix
+@pytest.mark.parametrize("arguments", ["status out", "doctor", "run --help"])
+def test_a_reader_that_leaves_is_no_traceback(folder: Path, arguments: str) -> None:
+    assert main(["run", str(folder), "--out", str(folder.parent / "out"), "--strength", "0", "-q"]) == 0
+    ours, theirs = os.pipe()
+    os.close(ours)
+    command = [sys.executable, "-m", "bokehcli", *arguments.split()]
+    done = subprocess.run(command, stdout=theirs, stderr=subprocess.PIPE, cwd=folder.parent)
+    os.close(theirs)
+    assert (done.returncode, done.stderr) == (1, b"")
+
+
+def test_a_fault_that_is_not_of_stdout_keeps_its_traceback(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(entries, "read", fail)
+    with pytest.raises(OSError, match="No space"):
+        main(["status", str(folder)])
 
 
 def test_the_version_is_printed(capfd: Captured) -> None:
