@@ -11,6 +11,13 @@ STDIN = Path("-")
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"  # some editors begin UTF-8 with it
 
 
+def read_stdin(most_bytes: int = -1) -> bytes:
+    """All of stdin, or what it begins with. Raises OSError, and AttributeError without a stdin, when sys.stdin is None."""
+    if os.name == "posix":  # whoever opened it may not want to wait for it, and a read would give what has come so far
+        os.set_blocking(sys.stdin.fileno(), True)
+    return sys.stdin.buffer.read(most_bytes)
+
+
 def read_list(file: Path, *, null: bool = False) -> list[Place]:
     """The paths and URLs that a file names, in its order; file `-` is stdin.
 
@@ -21,8 +28,8 @@ def read_list(file: Path, *, null: bool = False) -> list[Place]:
     """
     name = "stdin" if file == STDIN else str(file)
     try:
-        listed = sys.stdin.buffer.read() if file == STDIN else file.read_bytes()
-    except (OSError, AttributeError) as error:  # without a stdin, sys.stdin is None
+        listed = read_stdin() if file == STDIN else file.read_bytes()
+    except (OSError, AttributeError) as error:
         raise UsageError(f"{name}: {getattr(error, 'strerror', None) or 'cannot be read'}") from error
     if null:
         entries = listed.split(b"\0")

@@ -13,7 +13,7 @@ from bokehcli.arguments import ALL_DONE, FAILED, INTERRUPTED
 from bokehcli.batch import open_batch
 from bokehcli.discover import Job
 from bokehcli.errors import PhotoError, ReadError, UsageError
-from bokehcli.listing import STDIN
+from bokehcli.listing import STDIN, read_stdin
 from bokehcli.options import Existing, Running, RunOptions
 from bokehcli.outcome import Outcome
 from bokehcli.progress import say, with_name, write_record
@@ -52,7 +52,7 @@ def _read(source: Place) -> bytes:
     if sys.stdin is None or sys.stdin.isatty():
         raise UsageError("stdin is a terminal: send a photo into it")
     try:
-        photo = sys.stdin.buffer.read(MAX_FILE_BYTES + 1)
+        photo = read_stdin(MAX_FILE_BYTES + 1)
     except OSError as error:
         raise ReadError("stdin", error.strerror or str(error)) from error
     if len(photo) > MAX_FILE_BYTES:

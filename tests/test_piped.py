@@ -114,6 +114,24 @@ def test_a_reader_that_leaves_is_no_traceback(photos: Path) -> None:
     assert (len(done.stdout), done.stderr) == (10, b"")
 
 
+@posix
+def test_a_stdin_that_does_not_wait_is_waited_for(png: bytes, tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(png)
+    for arguments, content in (["-", "--out", "-"], png), (["--files-from", "-", "--out", "out", "--no-ledger"], b"a.png"):
+        theirs, ours = os.pipe()
+        os.set_blocking(theirs, False)
+        command = [sys.executable, "-m", "bokehcli", "run", *arguments, *STILL]
+        with subprocess.Popen(command, stdin=theirs, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=tmp_path) as child:
+            for part in (content[:3], content[3:]):
+                time.sleep(1)  # longer than it takes to begin to read
+                os.write(ours, part)
+            os.close(ours)
+            out, errors = child.communicate()
+        os.close(theirs)
+        assert child.returncode == 0, errors
+        assert out.startswith(b"\x89PNG") or out == b"out/a.png\n"
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux has it")
 def test_a_full_disk_is_named(png: bytes) -> None:
     with open("/dev/full", "wb") as full:
