@@ -52,6 +52,9 @@ def evaluate(
 
     if csv and json:
         raise UsageError("--csv and --json exclude each other")
+    for name, number in (("sample", sample), ("seed", seed), ("border", border)):
+        if number < 0:
+            raise UsageError(f"{name} must be 0 or more, not {number}")
     if f_number is not None:
         strength = strength_of_f_number(f_number)
     options = RunOptions(

@@ -157,7 +157,9 @@ def test_a_pair_that_one_model_fails_on_counts_for_none(folder: Path) -> None:
         (["nomodel", "PAIRS"], "nomodel: not a model"),
         (["PAIRS", "--csv", "--json"], "exclude"),
         (["PAIRS", "--border", "60"], "too small for a border of 60"),
-        (["PAIRS", "--border", "-1"], "too small for a border of -1"),
+        (["PAIRS", "--border", "-1"], "border must be 0 or more, not -1"),
+        (["PAIRS", "--sample", "-1"], "sample must be 0 or more, not -1"),
+        (["PAIRS", "--seed", "-1"], "seed must be 0 or more, not -1"),
         (["PAIRS", "--f-number", "0.5"], "f-number"),
     ],
 )
