@@ -26,6 +26,7 @@ from bokehcli.pixels import focus_hint  # noqa: E402
 from bokehcli.trainer import schedule, warm  # noqa: E402
 from bokehcli.trainer.batch import collate, overview_of, stacked  # noqa: E402
 from bokehcli.trainer.checkpoint import COLAB, load_checkpoint, save_checkpoint  # noqa: E402
+from bokehcli.trainer.command import parser  # noqa: E402
 from bokehcli.trainer.data import FINE_PART, Item, Library, Maker, find_items  # noqa: E402
 from bokehcli.trainer.export import export_model, export_pointed  # noqa: E402
 from bokehcli.trainer.fine import crop_corners, halved, octave_losses, octave_states  # noqa: E402
@@ -994,6 +995,14 @@ def test_a_step_without_pictures_is_refused(tmp_path: Path) -> None:
     done = bokeh("train", ".", "--out", "m", "--times", "0", cwd=tmp_path)
     assert done.returncode == 2
     assert "--times: invalid" in done.stderr
+
+
+@pytest.mark.parametrize("option", ["--sample", "--seed", "--workers", "--threads", "--long-side"])
+def test_a_number_below_0_is_refused(option: str, capfd: pytest.CaptureFixture[str]) -> None:
+    assert getattr(parser().parse_args(["photos", "--out", "m", option, "0"]), option.strip("-").replace("-", "_")) == 0
+    with pytest.raises(SystemExit, match="2"):
+        parser().parse_args(["photos", "--out", "m", option, "-3"])
+    assert f"{option}: invalid" in capfd.readouterr().err
 
 
 def test_minutes_end_a_run_with_a_checkpoint(training_folder: Path, tmp_path: Path) -> None:

@@ -40,11 +40,11 @@ def parser() -> argparse.ArgumentParser:
     add("--times", type=at_least_1, help="pictures a step, as a multiple of the preset's, where a GPU has room for more (1)")
     add("--rate", type=float, help="peak learning rate, instead of the preset's")
     add("--device", default="auto", help="auto, cpu, cuda or mps: where the arithmetic runs (%(default)s)")
-    add("--seed", type=int, help=f"of weights and samples ({defaults.seed})")
-    add("--workers", type=int, default=defaults.workers, help="processes that make samples (%(default)s)")
-    add("--threads", type=int, default=defaults.threads, help="of the arithmetic; 0 is one a core")
+    add("--seed", type=at_least_0, help=f"of weights and samples ({defaults.seed})")
+    add("--workers", type=at_least_0, default=defaults.workers, help="processes that make samples (%(default)s)")
+    add("--threads", type=at_least_0, default=defaults.threads, help="of the arithmetic; 0 is one a core")
     add("--minutes", type=float, default=0.0, help="stop with a checkpoint after that long; 0 is never")
-    add("--sample", type=int, default=0, help="train on that many pairs, chosen by the seed; 0 is all")
+    add("--sample", type=at_least_0, default=0, help="train on that many pairs, chosen by the seed; 0 is all")
     add("--perceptual", metavar="FILE", type=Path, help="pynet2020: feature network for level 1's loss (ONNX, .pt2, .pt)")
     add("--as-published", action="store_true", help="pynet2020: levels 2 and 1 without the guard against drifting colours")
     add("--from", dest="model", metavar="DIR", type=Path, help="lens: go on from the weights of an exported model")
@@ -52,7 +52,7 @@ def parser() -> argparse.ArgumentParser:
     add("--share", type=share, default=0.5, help="of the --blend model in that mean, 0 to 1 (%(default)s)")
     add("--blocks", type=counts, metavar="N,N,N,N,N", help="lens: blocks of levels 3 to 7; with --from as many or more")
     add("--fresh", action="store_true", help="begin anew even if DIR holds a checkpoint")
-    add("--long-side", type=int, default=0, help="lens: of the picture the exported global network sees; 0 is the default")
+    add("--long-side", type=at_least_0, default=0, help="lens: of the picture the exported global network sees; 0: the default")
     add("--note", default="", help="what the model card is to say of the training data and its licence")
     add("--cache", type=float, default=4.0, help="GiB of decoded photos to keep in memory (%(default)s)")
     add("--save-every", type=float, default=3.0, help="minutes between checkpoints (%(default)s)")
@@ -103,9 +103,17 @@ def size(text: str) -> tuple[int, int]:
     return width, height
 
 
+def at_least_0(text: str) -> int:
+    """A whole number from 0 on. Raises ValueError, which argparse reports."""
+    value = int(text)
+    if value < 0:
+        raise ValueError
+    return value
+
+
 def at_least_1(text: str) -> int:
     """A whole number from 1 on. Raises ValueError, which argparse reports."""
-    value = int(text)
+    value = at_least_0(text)
     if value < 1:
         raise ValueError
     return value
