@@ -991,6 +991,17 @@ def test_misuse_is_one_line_and_status_2(tmp_path: Path, arguments: list[str], w
     assert word in done.stderr
 
 
+@pytest.mark.parametrize("place", ["file", "file/m", "/proc/nowhere/m"])
+def test_a_place_where_no_folder_can_be_is_misuse(training_folder: Path, tmp_path: Path, place: str) -> None:
+    if place.startswith("/proc") and sys.platform != "linux":
+        pytest.skip("Linux has it")
+    (tmp_path / "file").touch()
+    done = bokeh("train", training_folder, "--out", place, "--threads", "1", cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1].startswith(f"bokeh train: {place}: no folder can be made there (")
+    assert "Traceback" not in done.stderr
+
+
 def test_a_step_without_pictures_is_refused(tmp_path: Path) -> None:
     done = bokeh("train", ".", "--out", "m", "--times", "0", cwd=tmp_path)
     assert done.returncode == 2

@@ -134,6 +134,14 @@ def with_blocks(network: NetworkOptions, blocks: tuple[int, ...] | None) -> Netw
     return dataclasses.replace(network, blocks=blocks)
 
 
+def make_folder(folder: Path) -> None:
+    """Make a folder unless it is there. Raises UsageError where that cannot be."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"{folder}: no folder can be made there ({error.strerror or error})") from error
+
+
 class Stop:
     """Set by Ctrl-C or SIGTERM; the loop looks at it between steps."""
 
@@ -215,7 +223,7 @@ def run(arguments: argparse.Namespace) -> int:
     state = state or new_state(arguments, preset, base, make)
     precision = "bfloat16" if has_bfloat16(state.device) else "float32"
     say(f"{state.options.steps} steps on {state.device} in {precision}")
-    arguments.out.mkdir(parents=True, exist_ok=True)
+    make_folder(arguments.out)
     stop = Stop()
     report = Report(state.options.steps)
     began = saved = previewed = time.monotonic()
