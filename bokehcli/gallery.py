@@ -49,7 +49,10 @@ class Gallery:
         self._photos: list[dict[str, Any]] = []
         self._places: list[tuple[int, int]] = []  # of each photo's pictures in the spool: where, how many bytes
         self._trouble: WriteError | None = None
-        self._spool = tempfile.TemporaryFile()  # noqa: SIM115  # closed by write
+        try:
+            self._spool = tempfile.TemporaryFile()  # noqa: SIM115  # closed by write
+        except OSError as error:
+            raise self._no_room(error) from error
 
     def add(self, outcome: Outcome) -> None:
         """Take one photo in. What goes wrong shows when the page is written."""
@@ -58,7 +61,7 @@ class Gallery:
             if preview is not None and self._trouble is None:
                 self._spool.writelines(_lines(preview))
         except OSError as error:
-            self._trouble = WriteError(str(self.path), f"the pictures for it cannot be kept: {error.strerror or error}")
+            self._trouble = self._no_room(error)
             return
         self._places.append((here, self._spool.tell() - here))
         self._photos.append(self._facts(outcome))
@@ -98,6 +101,9 @@ class Gallery:
                 yield f'<script type="text/plain" id="p{place}">'.encode()
                 yield self._spool.read(length)
                 yield b"</script>\n"
+
+    def _no_room(self, error: OSError) -> WriteError:
+        return WriteError(str(self.path), f"the pictures for it cannot be kept: {error.strerror or error}")
 
     def _facts(self, outcome: Outcome) -> dict[str, Any]:
         """What the page says of a photo; its texts are escaped as for a terminal, so that every character can be seen."""

@@ -2,6 +2,7 @@
 
 import re
 import shutil
+import tempfile
 from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
@@ -363,6 +364,20 @@ def test_a_report_that_cannot_be_written_costs_neither_the_gallery_nor_the_run(
     assert _carry_out(outcomes, Reporter(1, quiet=True), Running(report=tmp_path), gallery) == 1  # type: ignore[arg-type]
     assert capfd.readouterr().err == f"bokeh: {tmp_path}: Is a directory\n"
     assert gallery.path.exists()
+
+
+def test_without_a_temporary_folder_there_is_no_gallery(
+    tmp_path: Path, photos: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def refuse() -> None:
+        raise FileNotFoundError(2, "No usable temporary directory found")
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", refuse)
+    arguments = ["run", str(photos / "camera.jpg"), "--out", str(tmp_path / "out"), "--gallery", str(tmp_path / "a.html")]
+    assert main(arguments) == 2
+    said = f"bokeh: {tmp_path / 'a.html'}: the pictures for it cannot be kept: No usable temporary directory found\n"
+    assert capfd.readouterr().err == said
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_pages_that_cannot_be_written_say_so(tmp_path: Path) -> None:
