@@ -49,6 +49,7 @@ def evaluate(
     from bokehcli import similarity
     from bokehcli.pairs import told
     from bokehcli.progress import say
+    from bokehcli.workers import share_out
 
     if csv and json:
         raise UsageError("--csv and --json exclude each other")
@@ -62,6 +63,7 @@ def evaluate(
         infer=InferOptions(device=device, threads=threads),
         unsure=Unsure.FULL,
     )
+    options = share_out(options, photos=1)  # at a time
     names = [str(model) for model in models or []] or [compare.BUNDLED]
     contestants = [compare.contestant_of(name, options) for name in names] + compare.baselines(names, options)
     comparison = compare.Comparison(compare.unique(contestants), border)

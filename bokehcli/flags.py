@@ -8,7 +8,7 @@ import typer
 from bokehcli.arguments import container_of, file_of, path_of, pattern_of, point_of, scheduler_of, where_of
 from bokehcli.command import help_with_everything
 from bokehcli.config import use_config
-from bokehcli.options import FASTEST_F_NUMBER, Device, LensOptions, Unsure
+from bokehcli.options import FASTEST_F_NUMBER, THREADS_A_CORE, Device, LensOptions, Unsure
 from bokehcli.photo import Container
 from bokehcli.shard import Shard, shard_of
 
@@ -210,7 +210,13 @@ DeviceOption = Annotated[
 ]
 Jobs = Annotated[int, _option("--jobs", metavar="N", help="Photos at once; 0 is what cores and memory allow.", panel="Running")]
 Threads = Annotated[
-    int, _option("--threads", metavar="N", help="Threads for each photo; 0 shares the cores out.", panel="Running")
+    int,
+    _option(
+        "--threads",
+        metavar="N",
+        help=f"Threads for each photo, up to {THREADS_A_CORE} a core; 0 shares the cores out.",
+        panel="Running",
+    ),
 ]
 Scheduler = Annotated[
     str | None,

@@ -24,7 +24,7 @@ from bokehcli.budget import Budget, megapixels_within
 from bokehcli.discover import Job
 from bokehcli.errors import BokehError, WorkerError
 from bokehcli.interrupts import Interrupts, born_deaf
-from bokehcli.options import Device, RunOptions
+from bokehcli.options import THREADS_A_CORE, Device, RunOptions
 from bokehcli.outcome import Outcome, failed, given_up
 from bokehcli.resources import available_bytes, usable_cores
 
@@ -57,12 +57,13 @@ def open_renderer(options: RunOptions) -> Rendering:
 def share_out(options: RunOptions, photos: int) -> RunOptions:
     """The options with jobs and, when there are several, threads filled in: jobs x threads are at most the cores.
 
-    Unasked, a device other than the CPU gets one process: there is one of it, and each process would fill its memory anew. A
-    cluster shares out by itself.
+    More threads may be asked for, up to THREADS_A_CORE. Unasked, a device other than the CPU gets one process: there is one of
+    it, and each process would fill its memory anew. A cluster shares out by itself.
     """
     if options.scheduler is not None:
         return options
     cores = usable_cores()
+    options = replace(options, infer=replace(options.infer, threads=min(options.infer.threads, THREADS_A_CORE * cores)))
     jobs = options.jobs
     if jobs == 0 and options.infer.device in (Device.AUTO, Device.CPU):
         memory_bytes = available_bytes()

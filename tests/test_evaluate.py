@@ -14,10 +14,11 @@ import numpy as np
 import pytest
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-from bokehcli import resources, similarity
+from bokehcli import comparison, resources, similarity
 from bokehcli.cli import main
 from bokehcli.comparison import MASK, UNCHANGED, Comparison, Contestant, of_all
 from bokehcli.errors import MissingDependency, UnsupportedPhoto, UsageError
+from bokehcli.options import RunOptions
 from bokehcli.pairs import find_pairs
 from bokehcli.photo import Photo
 
@@ -167,6 +168,14 @@ def test_misuse_is_status_2(folder: Path, capfd: Captured, arguments: list[str],
     status, _, err = evaluated(capfd, *(folder if argument == "PAIRS" else argument for argument in arguments))
     assert status == 2
     assert word in err
+
+
+def test_threads_are_bounded_as_in_a_run(folder: Path, capfd: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stop(_: str, options: RunOptions) -> None:
+        raise UsageError(f"with {options.infer.threads} threads")
+
+    monkeypatch.setattr(comparison, "contestant_of", stop)
+    assert evaluated(capfd, folder, "--threads", "3000")[2] == f"bokeh: with {4 * resources.usable_cores()} threads\n"
 
 
 def test_psnr_of_identical_pictures_is_finite() -> None:

@@ -135,6 +135,9 @@ def statuses(outcomes: list[Outcome]) -> dict[str, Status]:
         (20, 0, 100, None, (20, 1)),
         (20, 0, 5, None, (5, 1)),
         (8, 3, 100, None, (8, 3)),
+        (1, 10, 100, None, (1, 10)),
+        (1, 3000, 100, None, (1, 32)),
+        (2, 3000, 100, None, (2, 32)),
     ],
 )
 def test_cores_are_shared_out(
