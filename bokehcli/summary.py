@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from bokehcli.entries import Entry, State, signature_of
 from bokehcli.printable import printable
 from bokehcli.remote import Place, joined
-from bokehcli.storage import write_atomic
+from bokehcli.storage import make_ready, write_atomic
 
 Failure = tuple[Place, str]  # a photo, and why it failed
 
@@ -73,4 +73,5 @@ def summary_of(out: Place, entries: Sequence[Entry]) -> Summary:
 def write_report(path: Place, failures: Sequence[Failure]) -> None:
     """A line for each failure: the photo, a tabulator, the reason; both escaped. Written whole or not at all: WriteError."""
     lines = (f"{printable(os.fspath(source))}\t{printable(reason)}\n" for source, reason in failures)
+    make_ready(path)
     write_atomic(path, "".join(lines).encode("utf-8", "backslashreplace"))

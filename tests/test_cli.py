@@ -249,6 +249,16 @@ def test_a_report_that_cannot_be_written_is_refused_before_the_first_photo(folde
     assert not out.exists()
 
 
+@posix
+def test_a_report_replaces_no_pipe_or_device(folder: Path, capfd: Captured) -> None:
+    out, pipe = folder.parent / "out", folder.parent / "pipe"
+    os.mkfifo(pipe)
+    assert main(["run", str(folder), "-o", str(out), "--strength", "0", "-q"]) == 0
+    assert main(["status", str(out), "--report", str(pipe)]) == 2
+    assert capfd.readouterr().err == f"bokeh: {pipe}: a folder or a device, not a file\n"
+    assert pipe.is_fifo()
+
+
 @pytest.mark.parametrize("kind", [ModelError, DeviceError, MissingDependency])
 def test_what_is_needed_and_absent_is_one_line_and_status_2(
     folder: Path, capfd: Captured, monkeypatch: pytest.MonkeyPatch, kind: type[Exception]

@@ -362,7 +362,7 @@ def test_a_report_that_cannot_be_written_costs_neither_the_gallery_nor_the_run(
     gallery = Gallery(tmp_path / "a.html")
     outcomes = (outcome for outcome in [done("a.jpg")])
     assert _carry_out(outcomes, Reporter(1, quiet=True), Running(report=tmp_path), gallery) == 1  # type: ignore[arg-type]
-    assert capfd.readouterr().err == f"bokeh: {tmp_path}: Is a directory\n"
+    assert capfd.readouterr().err == f"bokeh: {tmp_path}: a folder or a device, not a file\n"
     assert gallery.path.exists()
 
 
