@@ -135,7 +135,7 @@ def delivered(outcome: Outcome, job: Job, options: RunOptions) -> Outcome:
     written: list[Place] = []
     try:
         for place, data in outcome.contents:
-            write_atomic(place, data, exclusive=options.existing is not Existing.OVERWRITE and not job.replaces)
+            write_atomic(place, data, exclusive=options.existing is not Existing.OVERWRITE and place not in job.replaces)
             written.append(place)
     except PhotoError as error:
         outcome = replace(outcome, status=Status.FAILED, error=str(error))
@@ -187,9 +187,8 @@ def judge(job: Job, options: RunOptions, ledger: Ledger | None) -> Verdict:
     """
     try:
         verdict = Verdict() if ledger is None else ledger.judge(job, options.existing)
-        if verdict.outcome is not None or verdict.replaces:
-            return verdict
-        return Verdict(settle_existing(job, options.existing))
+        settled = verdict.outcome or settle_existing(replace(job, replaces=verdict.replaces), options.existing)
+        return verdict if settled is None else Verdict(settled)
     except PhotoError as error:
         return Verdict(Outcome(source=job.source, destination=job.destination, status=Status.FAILED, error=str(error)))
 
@@ -202,13 +201,14 @@ def is_to_be_seen(verdict: Verdict, options: RunOptions) -> bool:
 def settle_existing(job: Job, existing: Existing) -> Outcome | None:
     """The outcome when what is already there settles it; None when the photo is to be rendered.
 
-    With SKIP the photo alone decides, as it is written after its maps. With REFUSE no target may be there.
+    With SKIP the photo alone decides, as it is written after its maps. With REFUSE no target may be there
+    but those that the job replaces.
     """
     if existing is Existing.SKIP and is_there(job, job.destination):
         return Outcome(source=job.source, destination=job.destination, status=Status.SKIPPED)
     if existing is Existing.REFUSE:
         for path in reversed(job.targets):
-            if is_there(job, path):
+            if path not in job.replaces and is_there(job, path):
                 return Outcome(
                     source=job.source,
                     destination=job.destination,

@@ -188,14 +188,14 @@ class Cluster:
             what = f"{type(error).__name__}: {_line(error)}"
             raise WorkerError(f"{self.scheduler}: a worker cannot render photos: {what}") from error
         if outcome.status is Status.FAILED and str(outcome.error).endswith(ALREADY_EXISTS) and self._may_be_ours(task):
-            self._submit(task.job, replace(task.there, replaces=True))
+            self._submit(task.job, replace(task.there, replaces=task.there.targets))
             return None
         return as_given(outcome, task)
 
     def _may_be_ours(self, task: Task) -> bool:
         """Whether what is there may have been written by a worker that has died since, before it could say so."""
         self._looked_s = -LOOK_S
-        return not task.there.replaces and bool(self._ever - set(self._workers()))
+        return task.there.replaces != task.there.targets and bool(self._ever - set(self._workers()))
 
     def _give_up(self, task: Task) -> Outcome:
         """Have the process ended that has had a photo for too long; whatever else it has in hand, others do."""
@@ -241,7 +241,8 @@ def made_absolute(job: Job) -> Job:
         return Path(os.path.abspath(place)) if isinstance(place, Path) else place
 
     paths = {name: absolute(getattr(job, name)) for name in ("source", "destination", "alpha", "defocus")}
-    return replace(job, **paths)  # type: ignore[arg-type]  # source and destination are never None
+    there = replace(job, **paths)  # type: ignore[arg-type]  # source and destination are never None
+    return replace(there, replaces=tuple(path for path in there.targets if path in map(absolute, job.replaces)))
 
 
 def as_given(outcome: Outcome, task: Task) -> Outcome:

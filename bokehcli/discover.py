@@ -39,8 +39,8 @@ CONTAINER_OF_SUFFIX = {
 class Job:
     """One photo to do. alpha, defocus: where its maps go, None when they are not asked for.
 
-    replaces: what is at its targets is an earlier result of the same photo. settled: its result is there and stays; the two
-    are only looked at. photo: its bytes, where they do not come from the file source. returns: its files go back in the
+    replaces: those of its targets where this program's own earlier files may be. settled: its result is there and stays; the
+    two are only looked at. photo: its bytes, where they do not come from the file source. returns: its files go back in the
     outcome, and none is written. listed: what a listing said of its source and of those of its targets that are there, if
     they are objects; None where nobody listed them.
     """
@@ -49,7 +49,7 @@ class Job:
     destination: Place
     alpha: Place | None = None
     defocus: Place | None = None
-    replaces: bool = False
+    replaces: tuple[Place, ...] = ()
     settled: bool = False
     photo: bytes | None = field(default=None, repr=False)
     returns: bool = False

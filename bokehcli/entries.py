@@ -6,11 +6,12 @@ say of one photo is told apart by time.
 """
 
 import hashlib
+import json
 import os
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -23,7 +24,7 @@ from bokehcli.shard import WHOLE, Shard
 
 NAME = ".bokeh.sqlite3"
 NAME_CHARACTERS = 100
-FORMAT = 1
+FORMAT = 2
 WAIT_S = 30.0  # for another process that is writing
 TABLE = """
 CREATE TABLE IF NOT EXISTS photos (
@@ -38,10 +39,11 @@ CREATE TABLE IF NOT EXISTS photos (
     error TEXT,
     elapsed_s REAL,
     finished_s REAL,
-    times INTEGER NOT NULL DEFAULT 0
+    times INTEGER NOT NULL DEFAULT 0,
+    maps TEXT
 ) WITHOUT ROWID
 """
-PUT = "REPLACE INTO photos VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+PUT = "REPLACE INTO photos VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 
 
 class State(StrEnum):
@@ -57,6 +59,7 @@ class State(StrEnum):
 class Entry:
     """One photo. destination: below the output folder. signature: of the photo. making: see `making_of`. result: signature of
     the last one, as it was written. changed_s: when it came to this state, in seconds of the epoch. times: it was taken up.
+    maps: those that belong to it, below the output folder, each with its signature as it was written; None if it was not.
     """
 
     destination: Path
@@ -69,6 +72,7 @@ class Entry:
     elapsed_s: float = 0.0
     changed_s: float = 0.0
     times: int = 0
+    maps: Mapping[Path, Signature | None] = field(default_factory=dict)
 
 
 def name_of(shard: Shard) -> str:
@@ -107,10 +111,9 @@ def open_file(path: Path) -> tuple[sqlite3.Connection, list[Entry]]:
             connection.execute(f"PRAGMA journal_mode = {'WAL' if path.name == NAME else 'DELETE'}")
             connection.execute("PRAGMA synchronous = NORMAL")  # safe when a process dies, whole after a power cut
             (version,) = connection.execute("PRAGMA user_version").fetchone()
-            if version not in (0, FORMAT):
+            if version > FORMAT:
                 raise LedgerError(f"{path}: written by another version of this program")
-            connection.execute(TABLE)
-            connection.execute(f"PRAGMA user_version = {FORMAT}")
+            _prepare(connection)
             return connection, list(_entries(connection))
     except BaseException:
         connection.close()
@@ -164,6 +167,16 @@ def signature_of(path: Place) -> Signature | None:
     return status.st_size, status.st_mtime_ns
 
 
+def _prepare(connection: sqlite3.Connection) -> None:
+    """Make the table, or give one of format 1 what it lacks."""
+    connection.execute("BEGIN IMMEDIATE")
+    connection.execute(TABLE)
+    if "maps" not in {name for _, name, *_ in connection.execute("PRAGMA table_info(photos)")}:
+        connection.execute("ALTER TABLE photos ADD COLUMN maps TEXT")
+    connection.execute(f"PRAGMA user_version = {FORMAT}")
+    connection.execute("COMMIT")
+
+
 def _row(entry: Entry) -> tuple[object, ...]:
     return (
         os.fsencode(entry.destination),
@@ -176,12 +189,14 @@ def _row(entry: Entry) -> tuple[object, ...]:
         entry.elapsed_s,
         entry.changed_s,
         entry.times,
+        json.dumps([(os.fspath(path), signature) for path, signature in entry.maps.items()]),
     )
 
 
 def _entries(connection: sqlite3.Connection) -> Iterator[Entry]:
     for row in connection.execute("SELECT * FROM photos"):
-        destination, source, size, mtime_ns, making, state, result_size, result_ns, error, elapsed_s, changed_s, times = row
+        destination, source, size, mtime_ns, making, state, result_size, result_ns, *others = row
+        error, elapsed_s, changed_s, times, maps = (*others, None)[:5]  # format 1 did not know of maps
         yield Entry(
             destination=Path(os.fsdecode(destination)),
             source=place_of(os.fsdecode(source)),
@@ -193,6 +208,7 @@ def _entries(connection: sqlite3.Connection) -> Iterator[Entry]:
             elapsed_s=elapsed_s,
             changed_s=changed_s,
             times=times,
+            maps={Path(name): signature and (signature[0], signature[1]) for name, signature in json.loads(maps or "[]")},
         )
 
 

@@ -40,10 +40,10 @@ from bokehcli.storage import exists
 
 @dataclass(frozen=True)
 class Verdict:
-    """What is to become of a photo: settled already, or to be done, and then whether what is there may be replaced."""
+    """What is to become of a photo: settled already, or to be done, and then which of its targets may be replaced."""
 
     outcome: Outcome | None = None
-    replaces: bool = False
+    replaces: tuple[Place, ...] = ()
 
 
 def signature_in(job: Job, place: Place) -> Signature | None:
@@ -146,23 +146,34 @@ class Ledger:
         if not unchanged and known.source != wanted.source:
             return Verdict()  # another photo of the same name: what is there is that one's
         alike = unchanged and known.making == wanted.making
-        ours = there and signature_in(job, job.destination) == known.result
-        if known.state is State.FAILED and alike and (ours or not there) and not self.retry_failed:
+        ours = tuple(place for place in job.targets if self._is_ours(job, place, known))
+        if known.state is State.FAILED and alike and (job.destination in ours or not there) and not self.retry_failed:
             again = f"{job.source}: {known.error} (so it was before; --retry-failed tries again)"
             return Verdict(_outcome(job, Status.FAILED, again))
         if existing is Existing.SKIP:
             return Verdict()
-        if known.state is State.DONE and ours and alike:
+        if known.state is State.DONE and job.destination in ours and alike:
             return Verdict(_outcome(job, Status.SKIPPED))
-        return Verdict(replaces=ours or known.state is State.STARTED)
+        return Verdict(replaces=ours)
+
+    def _is_ours(self, job: Job, place: Place, known: Entry) -> bool:
+        """Whether what is at one of a job's targets, if anything, was written for the photo that is known, and not changed."""
+        results = {known.destination: known.result, **known.maps}
+        name = self._below(place)
+        if known.state is State.STARTED:
+            return name in results
+        written = results.get(name)
+        return written is not None and written == signature_in(job, place)
 
     def started(self, job: Job) -> None:
         """Enter that a photo is taken up."""
         before = self.entries.get(self._key(job))
         entry = self._entry_of(job, State.STARTED)
+        maps: dict[Path, Signature | None] = {self._below(place): None for place in job.targets if place != job.destination}
         if before is not None:
             entry = replace(entry, times=before.times, result=before.result)
-        self._write([replace(entry, times=entry.times + 1)])
+            maps |= before.maps
+        self._write([replace(entry, times=entry.times + 1, maps=maps)])
 
     def finished(self, outcome: Outcome) -> None:
         """Enter what became of a photo that was taken up. What may pass, such as a full disk, leaves it to be done."""
@@ -172,18 +183,23 @@ class Ledger:
         if before is None or before.state is not State.STARTED:
             return
         if outcome.status is Status.DONE:
-            state, result = State.DONE, outcome.stored or signature_of(outcome.destination)
+            state, result = State.DONE, _as_written(outcome, outcome.destination)
         else:
             # no longer STARTED: nothing was written, and what lies there, if anything, is the earlier result or not ours
             state, result = (State.FAILED if outcome.lasting else State.PLANNED), before.result
-        entry = replace(before, state=state, result=result, error=outcome.reason)
+        maps = {self._below(place): _as_written(outcome, place) for place in outcome.written if place != outcome.destination}
+        entry = replace(before, state=state, result=result, maps={**before.maps, **maps}, error=outcome.reason)
         self._write([replace(entry, elapsed_s=outcome.elapsed_s, changed_s=time.time())])
 
     def _key(self, job: Job | Outcome) -> Path:
         assert job.destination is not None
-        if isinstance(job.destination, Url):
-            return Path(job.destination.below(self.out).as_posix())
-        return Path(os.path.relpath(job.destination, self.out))
+        return self._below(job.destination)
+
+    def _below(self, place: Place) -> Path:
+        """The path of a target below the output folder."""
+        if isinstance(place, Url):
+            return Path(place.below(self.out).as_posix())
+        return Path(os.path.relpath(place, self.out))
 
     def _entry_of(self, job: Job, state: State) -> Entry:
         source = job.source if isinstance(job.source, Url) else Path(os.path.abspath(job.source))
@@ -207,6 +223,10 @@ class Ledger:
                 self._usable = False
                 self._warn(f"{error}: a later run will not know what this one does from here on")
         self.entries.update((entry.destination, entry) for entry in entries)
+
+
+def _as_written(outcome: Outcome, place: Place) -> Signature | None:
+    return outcome.stored.get(place) or signature_of(place)
 
 
 def _outcome(job: Job, status: Status, error: str | None = None) -> Outcome:

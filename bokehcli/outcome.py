@@ -1,5 +1,6 @@
 """What became of one photo: the record that the pipeline makes and that batch, progress and cli pass on."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -36,9 +37,9 @@ class Outcome:
     names the file and the cause. traceback: kept for the log when the error was not foreseen. written: every file written,
     maps before the photo, also those of a photo that failed later. lasting: a failure that comes again unless the photo or the
     options change, unlike that of a full disk. subject: whether a clear one was found; None if unasked. doubt: how unsure the
-    network is of what it found, see `bokehcli.subject.doubt`; None if unasked or nothing was found. stored: signature of a
-    result that is an object, as whoever wrote it saw it. contents: of a job that returns its files instead of writing them,
-    each with its bytes, the photo last. preview: if asked for.
+    network is of what it found, see `bokehcli.subject.doubt`; None if unasked or nothing was found. stored: signatures of
+    those of the written files that are objects, as whoever wrote them saw them. contents: of a job that returns its files
+    instead of writing them, each with its bytes, the photo last. preview: if asked for.
     """
 
     source: Place
@@ -53,7 +54,7 @@ class Outcome:
     lasting: bool = False
     subject: bool | None = None
     doubt: float | None = None
-    stored: Signature | None = None
+    stored: Mapping[Place, Signature | None] = field(default_factory=dict)
     contents: tuple[tuple[Place, bytes], ...] = field(default=(), repr=False)
     preview: Preview | None = None
 

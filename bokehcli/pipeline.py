@@ -26,7 +26,7 @@ from bokehcli.photo import Container, Photo
 from bokehcli.picture import PictureNetwork, open_picture_network
 from bokehcli.pixels import from_unit, resize
 from bokehcli.preview import reduced, small_map, small_picture
-from bokehcli.remote import Place, Url
+from bokehcli.remote import Place, Signature, Url
 from bokehcli.resources import keep_freed_memory
 from bokehcli.storage import exists, read_bytes, times_of, write_atomic
 from bokehcli.subject import share_of_strength
@@ -75,7 +75,8 @@ class Renderer:
         findings = Findings()
         written: list[Place] = []
         contents: list[tuple[Place, bytes]] = []
-        error = trace = stored = None
+        stored: dict[Place, Signature | None] = {}
+        error = trace = None
         lasting = False
         try:
             if job.settled:
@@ -88,7 +89,7 @@ class Renderer:
                     contents = files_of(job, rendering)
                 else:
                     self._write(job, rendering, times_ns, written)
-                    stored = signature_of(job.destination) if isinstance(job.destination, Url) else None
+                    stored = {place: signature_of(place) for place in written if isinstance(place, Url)}
         except PhotoError as failure:
             error = str(failure)
             lasting = not isinstance(failure, ReadError | WriteError)
@@ -119,9 +120,9 @@ class Renderer:
 
     def _write(self, job: Job, rendering: Rendering, times_ns: tuple[int, int] | None, written: list[Place]) -> None:
         """Write a job's files, the photo last, and note each in written. Raises WriteError."""
-        exclusive = self.options.existing is not Existing.OVERWRITE and not job.replaces
         for path, data in files_of(job, rendering):
             is_map = path != job.destination
+            exclusive = self.options.existing is not Existing.OVERWRITE and path not in job.replaces
             if not (is_map and self.options.existing is Existing.SKIP and exists(path)):
                 write_atomic(path, data, exclusive=exclusive, times_ns=None if is_map else times_ns)
                 written.append(path)

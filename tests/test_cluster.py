@@ -244,6 +244,13 @@ def test_what_was_there_before_is_not_replaced(dask: Dask, tmp_path: Path) -> No
     assert (tmp_path / "photos" / "0.jpg.out").read_bytes() == b"somebody's"
 
 
+def test_what_a_job_replaces_it_replaces_on_a_worker() -> None:
+    job = Job(source=Path("a.jpg"), destination=Path("out", "a.jpg"), alpha=Path("out", "a.alpha.png"))
+    there = cluster.made_absolute(replace(job, replaces=(job.destination,)))
+    assert there.replaces == (there.destination,)
+    assert there.destination.is_absolute()
+
+
 @pytest.mark.usefixtures("standing_in")
 def test_a_photo_that_takes_too_long_is_given_up(dask: Dask, tmp_path: Path) -> None:
     before = dask.both()

@@ -53,13 +53,18 @@ def enter(job: Job, outcome: Outcome | None = None, making: str = "m") -> None:
         ledger.started(job)
         if outcome is not None:
             if outcome.status is Status.DONE:
-                job.destination.parent.mkdir(parents=True, exist_ok=True)
-                job.destination.write_bytes(b"result")
+                write(job)
             ledger.finished(outcome)
 
 
+def write(job: Job) -> None:
+    for target in job.targets:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(b"result")
+
+
 def done(job: Job) -> Outcome:
-    return Outcome(source=job.source, destination=job.destination, status=Status.DONE, elapsed_s=1.5)
+    return Outcome(source=job.source, destination=job.destination, status=Status.DONE, elapsed_s=1.5, written=job.targets)
 
 
 def failed(job: Job, lasting: bool) -> Outcome:
@@ -71,7 +76,7 @@ def verdict(job: Job, existing: Existing = Existing.REFUSE, making: str = "m", r
     """The status that settles a photo, or None where it is to be done, and whether what is there may be replaced."""
     with opened(job, making, retry) as ledger:
         found = judge(job, RunOptions(existing=existing), ledger)
-    return found.outcome and found.outcome.status, found.replaces
+    return found.outcome and found.outcome.status, job.destination in found.replaces
 
 
 def test_what_is_done_is_not_done_again_unless_photo_options_or_result_change(job: Job) -> None:
@@ -122,6 +127,65 @@ def test_what_failed_for_good_is_left_and_what_may_pass_is_tried_again(job: Job)
     assert verdict(job, making="other") == (None, False)
     enter(job, failed(job, lasting=False))
     assert verdict(job) == (None, False)
+
+
+@pytest.fixture
+def with_maps(job: Job) -> Job:
+    folder = job.destination.parent
+    return replace(job, alpha=folder / "in.alpha.png", defocus=folder / "in.defocus.png")
+
+
+def test_a_map_is_replaced_only_where_it_is_as_it_was_written(with_maps: Job) -> None:
+    assert with_maps.alpha is not None
+    write(with_maps)
+    enter(with_maps, done(with_maps))
+    with opened(with_maps, "other") as ledger:
+        assert set(judge(with_maps, RunOptions(), ledger).replaces) == set(with_maps.targets)
+    with_maps.alpha.write_bytes(b"retouched")
+    assert verdict(with_maps, making="other") == (Status.FAILED, False)
+    assert verdict(replace(with_maps, alpha=None), making="other") == (None, True)
+    with_maps.alpha.unlink()
+    assert verdict(with_maps, making="other") == (None, True)
+
+
+def test_a_file_where_no_map_was_written_is_not_ours(job: Job, with_maps: Job) -> None:
+    enter(job, done(job))
+    assert verdict(with_maps, making="other") == (None, True)
+    assert with_maps.defocus is not None
+    with_maps.defocus.write_bytes(b"somebody's work")
+    assert verdict(with_maps, making="other") == (Status.FAILED, False)
+    with opened(with_maps, "other") as ledger:
+        outcome = judge(with_maps, RunOptions(), ledger).outcome
+    assert outcome is not None
+    assert str(with_maps.defocus) in str(outcome.error)
+
+
+def test_maps_of_a_photo_that_did_not_come_to_its_end_are_ours(with_maps: Job) -> None:
+    """The run was killed, or the disk was full when it came to the photo."""
+    assert with_maps.alpha is not None
+    enter(with_maps)
+    write(with_maps)
+    assert verdict(with_maps) == (None, True)
+    with opened(with_maps) as ledger:
+        ledger.finished(replace(failed(with_maps, lasting=False), written=(with_maps.alpha,)))
+    with_maps.destination.unlink()
+    assert verdict(with_maps) == (Status.FAILED, False)  # for the other map, of which nothing was told
+    assert verdict(replace(with_maps, defocus=None)) == (None, False)
+
+
+def test_a_ledger_that_does_not_know_of_maps_is_gone_on_with(job: Job, with_maps: Job) -> None:
+    enter(job, done(job))
+    path = with_maps.destination.parent.parent / ledgers.NAME
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        connection.execute("ALTER TABLE photos DROP COLUMN maps")
+        connection.execute("PRAGMA user_version = 1")
+    (entry,) = read(path.parent)
+    assert entry.maps == {}
+    assert verdict(job) == (Status.SKIPPED, False)
+    assert verdict(with_maps, making="other") == (None, True)
+    enter(with_maps, done(with_maps), making="other")
+    (entry,) = read(path.parent)
+    assert set(entry.maps) == {Path("sub", "in.alpha.png"), Path("sub", "in.defocus.png")}
 
 
 def test_what_somebody_put_there_meanwhile_is_never_replaced(job: Job) -> None:

@@ -4,6 +4,7 @@ import io
 import os
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -383,6 +384,18 @@ def test_a_result_that_appeared_meanwhile_is_not_overwritten_unless_asked(tmp_pa
         assert job.destination.read_bytes() == b"another's"
     assert renderer(existing=Existing.OVERWRITE).render_photo(job).status is Status.DONE
     assert job.destination.read_bytes() != b"another's"
+
+
+def test_what_a_job_replaces_is_told_file_by_file(tmp_path: Path) -> None:
+    job = job_for(saved(tmp_path / "a.png", picture()), tmp_path / "out", save_maps=True)
+    assert job.alpha is not None
+    job.alpha.parent.mkdir()
+    job.alpha.write_bytes(b"another's")
+    job.destination.write_bytes(b"earlier")
+    render = renderer(save_maps=True).render_photo
+    assert render(replace(job, replaces=(job.destination,))).status is Status.FAILED
+    assert (job.alpha.read_bytes(), job.destination.read_bytes()) == (b"another's", b"earlier")
+    assert render(replace(job, replaces=job.targets)).status is Status.DONE
 
 
 def test_maps_that_are_there_are_kept_when_skipping_and_replaced_when_overwriting(tmp_path: Path) -> None:
