@@ -152,7 +152,8 @@ class Ledger:
             return Verdict(_outcome(job, Status.FAILED, again))
         if existing is Existing.SKIP:
             return Verdict()
-        if known.state is State.DONE and job.destination in ours and alike:
+        complete = job.destination in ours and all(is_there(job, place) for place in job.targets)
+        if known.state is State.DONE and complete and alike:
             return Verdict(_outcome(job, Status.SKIPPED))
         return Verdict(replaces=ours)
 

@@ -148,6 +148,14 @@ def test_a_map_is_replaced_only_where_it_is_as_it_was_written(with_maps: Job) ->
     assert verdict(with_maps, making="other") == (None, True)
 
 
+def test_a_map_that_is_gone_is_made_again(with_maps: Job) -> None:
+    assert with_maps.defocus is not None
+    enter(with_maps, done(with_maps))
+    assert verdict(with_maps) == (Status.SKIPPED, False)
+    with_maps.defocus.unlink()
+    assert verdict(with_maps) == (None, True)
+
+
 def test_a_file_where_no_map_was_written_is_not_ours(job: Job, with_maps: Job) -> None:
     enter(job, done(job))
     assert verdict(with_maps, making="other") == (None, True)
