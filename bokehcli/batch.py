@@ -201,10 +201,10 @@ def is_to_be_seen(verdict: Verdict, options: RunOptions) -> bool:
 def settle_existing(job: Job, existing: Existing) -> Outcome | None:
     """The outcome when what is already there settles it; None when the photo is to be rendered.
 
-    With SKIP the photo alone decides, as it is written after its maps. With REFUSE no target may be there
-    but those that the job replaces.
+    With SKIP the photo alone decides, as it is written after its maps. With REFUSE no target may be there. What the job
+    replaces counts as not there.
     """
-    if existing is Existing.SKIP and is_there(job, job.destination):
+    if existing is Existing.SKIP and job.destination not in job.replaces and is_there(job, job.destination):
         return Outcome(source=job.source, destination=job.destination, status=Status.SKIPPED)
     if existing is Existing.REFUSE:
         for path in reversed(job.targets):

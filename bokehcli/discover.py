@@ -5,7 +5,7 @@ import stat
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path, PurePath
 
@@ -42,13 +42,14 @@ class Job:
     replaces: those of its targets where this program's own earlier files may be. settled: its result is there and stays; the
     two are only looked at. photo: its bytes, where they do not come from the file source. returns: its files go back in the
     outcome, and none is written. listed: what a listing said of its source and of those of its targets that are there, if
-    they are objects; None where nobody listed them.
+    they are objects; None where nobody listed them. ousts: photos that would have this destination if this one were not there.
     """
 
     source: Place
     destination: Place
     alpha: Place | None = None
     defocus: Place | None = None
+    ousts: tuple[Place, ...] = ()
     replaces: tuple[Place, ...] = ()
     settled: bool = False
     photo: bytes | None = field(default=None, repr=False)
@@ -207,11 +208,15 @@ def _name_photos(photos: Iterable[tuple[Place, PurePath]], out: Place, container
             in_full = short.with_name(short.name + container.suffix)
             short = short.with_suffix(container.suffix) if known else in_full
         pairs.append((source, short, in_full))
-    claims = Counter(_folded(short) for _, short, _ in pairs)
-    return [
-        Job(source=source, destination=short if claims[_folded(short)] == 1 else in_full)
-        for source, short, in_full in pairs
-    ]
+    claims: dict[str, list[tuple[Place, bool]]] = {}
+    for source, short, in_full in pairs:
+        claims.setdefault(_folded(short), []).append((source, short == in_full))
+    jobs = []
+    for source, short, in_full in pairs:
+        others = [other for other in claims[_folded(short)] if other[0] != source]
+        ousts = tuple(other for other, stays in others if not stays) if short == in_full else ()
+        jobs.append(Job(source=source, destination=in_full if others else short, ousts=ousts))
+    return jobs
 
 
 def _name_maps(jobs: list[Job], *, save_maps: bool) -> list[Job]:
@@ -225,7 +230,7 @@ def _name_maps(jobs: list[Job], *, save_maps: bool) -> list[Job]:
     for job in jobs:
         free = all(claims[_folded(path)] == 1 for path in _maps(short[job]))
         alpha, defocus = _maps(short[job] if free else job.destination)
-        named.append(Job(source=job.source, destination=job.destination, alpha=alpha, defocus=defocus))
+        named.append(replace(job, alpha=alpha, defocus=defocus))
     return named
 
 

@@ -133,7 +133,14 @@ class Ledger:
 
     def plan(self, jobs: Iterable[Job]) -> None:
         """Enter the photos that are not yet known, so that what is missing can be told."""
-        self._write([self._entry_of(job, State.PLANNED) for job in jobs if self._key(job) not in self.entries])
+        planned = []
+        for job in jobs:
+            known = self.entries.get(self._key(job))
+            if known is None:
+                planned.append(self._entry_of(job, State.PLANNED))
+            elif _is_ousted(known, job):
+                planned.append(replace(self._entry_of(job, State.PLANNED), result=known.result, maps=known.maps))
+        self._write(planned)
 
     def judge(self, job: Job, existing: Existing) -> Verdict:
         """What is to become of a photo, by what is known of it."""
@@ -142,15 +149,17 @@ class Ledger:
         if known is None or existing is Existing.OVERWRITE:
             return Verdict()
         there = is_there(job, job.destination)
-        unchanged = known.signature is not None and known.signature == wanted.signature
-        if not unchanged and known.source != wanted.source:
+        ousted = _is_ousted(known, job)
+        unchanged = known.signature is not None and known.signature == wanted.signature and not ousted
+        if not unchanged and not ousted and known.source != wanted.source:
             return Verdict()  # another photo of the same name: what is there is that one's
         alike = unchanged and known.making == wanted.making
         ours = tuple(place for place in job.targets if self._is_ours(job, place, known))
         if known.state is State.FAILED and alike and (job.destination in ours or not there) and not self.retry_failed:
             again = f"{job.source}: {known.error} (so it was before; --retry-failed tries again)"
             return Verdict(_outcome(job, Status.FAILED, again))
-        if existing is Existing.SKIP:
+        anothers = ousted or (bool(job.ousts) and known.state is not State.DONE)  # it may show another photo yet
+        if existing is Existing.SKIP and not anothers:
             return Verdict()
         complete = job.destination in ours and all(is_there(job, place) for place in job.targets)
         if known.state is State.DONE and complete and alike:
@@ -181,7 +190,7 @@ class Ledger:
         if outcome.destination is None or outcome.status is Status.SKIPPED:
             return
         before = self.entries.get(self._key(outcome))
-        if before is None or before.state is not State.STARTED:
+        if before is None or before.state is not State.STARTED or before.source != _whole(outcome.source):
             return
         if outcome.status is Status.DONE:
             state, result = State.DONE, _as_written(outcome, outcome.destination)
@@ -203,12 +212,10 @@ class Ledger:
         return Path(os.path.relpath(place, self.out))
 
     def _entry_of(self, job: Job, state: State) -> Entry:
-        source = job.source if isinstance(job.source, Url) else Path(os.path.abspath(job.source))
-        signature = signature_in(job, job.source)
         return Entry(
             destination=self._key(job),
-            source=source,
-            signature=signature,
+            source=_whole(job.source),
+            signature=signature_in(job, job.source),
             making=self.making,
             state=state,
             changed_s=time.time(),
@@ -224,6 +231,15 @@ class Ledger:
                 self._usable = False
                 self._warn(f"{error}: a later run will not know what this one does from here on")
         self.entries.update((entry.destination, entry) for entry in entries)
+
+
+def _is_ousted(known: Entry, job: Job) -> bool:
+    """Whether what is known is of a photo that has another destination now, because of this one."""
+    return known.source in map(_whole, job.ousts)
+
+
+def _whole(place: Place) -> Place:
+    return place if isinstance(place, Url) else Path(os.path.abspath(place))
 
 
 def _as_written(outcome: Outcome, place: Place) -> Signature | None:

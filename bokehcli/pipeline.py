@@ -121,9 +121,9 @@ class Renderer:
     def _write(self, job: Job, rendering: Rendering, times_ns: tuple[int, int] | None, written: list[Place]) -> None:
         """Write a job's files, the photo last, and note each in written. Raises WriteError."""
         for path, data in files_of(job, rendering):
-            is_map = path != job.destination
-            exclusive = self.options.existing is not Existing.OVERWRITE and path not in job.replaces
-            if not (is_map and self.options.existing is Existing.SKIP and exists(path)):
+            is_map, replaced = path != job.destination, path in job.replaces
+            exclusive = self.options.existing is not Existing.OVERWRITE and not replaced
+            if not (is_map and self.options.existing is Existing.SKIP and not replaced and exists(path)):
                 write_atomic(path, data, exclusive=exclusive, times_ns=None if is_map else times_ns)
                 written.append(path)
 

@@ -50,7 +50,7 @@ class Watch:
         self._out = os.path.join(os.path.realpath(out), "")
         self._say = say
         self._said: set[str] = set()
-        self._taken: dict[Place, Signature] = {}
+        self._taken: dict[Place, tuple[Place, Signature]] = {}  # with the destination, which another photo may change
         self._arriving: dict[Place, Arrival] = {}
         self._watchfiles = load()
         if hasattr(signal, "SIGIO"):
@@ -91,7 +91,9 @@ class Watch:
             self._say_once(unreadable)
         for job in found.jobs:
             signature = signature_of(job.source)
-            if signature is not None and self._taken.get(job.source) != signature and job.source not in self._arriving:
+            if job.source in self._arriving:
+                self._arriving[job.source].job = job
+            elif signature is not None and self._taken.get(job.source) != (job.destination, signature):
                 age_s = min(max(0.0, time.time() - signature[1] / 1e9), SETTLED_S)
                 self._arriving[job.source] = Arrival(job, signature, time.monotonic() - age_s)
 
@@ -105,7 +107,7 @@ class Watch:
                 arrival.signature, arrival.since_s = signature, time.monotonic()
             elif time.monotonic() - arrival.since_s >= SETTLED_S and not _is_being_written(source):
                 del self._arriving[source]
-                self._taken[source] = signature
+                self._taken[source] = arrival.job.destination, signature
                 yield arrival.job
 
     def _say_once(self, error: BokehError) -> None:

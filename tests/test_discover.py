@@ -155,6 +155,14 @@ def test_pairs_that_a_format_would_make_one_keep_their_old_suffix(tmp_path: Path
     assert landed(found, tmp_path / "out") == ["a.jpg", "a.png.jpg", "b.png.jpg", "b.tif.jpg", "c.jpg"]
 
 
+@pytest.mark.parametrize("save_maps", [False, True])
+def test_a_photo_knows_whom_it_ousts_from_a_destination(tmp_path: Path, save_maps: bool) -> None:
+    folder = touch(tmp_path / "in", "a.jpg", "a.png", "a.tif", "b.png", "b.tif", "c.png")
+    jobs = find(folder, out=tmp_path / "out", container=Container.JPEG, save_maps=save_maps).jobs
+    assert {job.source.name: [place.name for place in job.ousts] for job in jobs if job.ousts} == {"a.jpg": ["a.png", "a.tif"]}
+    assert not any(job.ousts for job in find(folder, out=tmp_path / "out").jobs)
+
+
 def test_maps_lie_beside_the_result_under_its_stem(tmp_path: Path) -> None:
     touch(tmp_path, "in/x/a.jpg")
     (job,) = find(tmp_path / "in", out=tmp_path / "out", save_maps=True).jobs

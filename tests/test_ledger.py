@@ -102,6 +102,25 @@ def test_a_result_of_another_photo_is_not_replaced(job: Job) -> None:
     assert verdict(other) == (Status.SKIPPED, False)
 
 
+@pytest.mark.parametrize("existing", [Existing.REFUSE, Existing.SKIP])
+def test_a_result_of_a_photo_that_has_another_place_now_makes_room(job: Job, existing: Existing) -> None:
+    enter(job, done(job))
+    other = replace(job, source=job.source.with_name("other.jpg"), ousts=(job.source,))
+    shutil.copy2(job.source, other.source)
+    assert verdict(other, existing) == (None, True)
+    with opened(other) as ledger:
+        ledger.plan([other])
+    assert [(entry.state, entry.source) for entry in read(job.destination.parent.parent)] == [(State.PLANNED, other.source)]
+    assert verdict(other, existing) == (None, True)
+    enter(other, failed(other, lasting=False))
+    assert verdict(other, existing) == (None, True)
+    job.destination.write_bytes(b"somebody's work")
+    assert verdict(other, existing) == (Status.SKIPPED if existing is Existing.SKIP else Status.FAILED, False)
+    job.destination.unlink()
+    enter(other, done(other))
+    assert verdict(other, existing) == (Status.SKIPPED, False)
+
+
 def test_what_was_in_hand_when_the_run_died_is_done_again_over_what_is_there(job: Job) -> None:
     enter(job)
     assert verdict(job) == (None, True)
@@ -313,6 +332,25 @@ def test_a_rerun_does_what_is_missing_changed_or_made_otherwise(photos_in: Calla
     assert ran("--quality", "50", "--retry-failed") == ["3.jpg", "bad.jpg"]
     assert main(["status", str(out)]) == 0
     assert [path.name for path in out.glob(".*")] == [ledgers.NAME]
+
+
+@pytest.mark.parametrize("more", [[], ["--skip-existing"]])
+def test_photos_that_come_to_share_a_name_are_each_rendered(tmp_path: Path, capfd: Captured, more: list[str]) -> None:
+    line = ["run", str(tmp_path / "in"), "--out", str(tmp_path / "out"), "--jobs", "1", "--format", "png", *STILL]
+    (tmp_path / "in").mkdir()
+    Image.new("RGB", (20, 10)).save(tmp_path / "in" / "x.bmp")
+    assert main(line) == 0
+    Image.new("RGB", (30, 10)).save(tmp_path / "in" / "x.png")
+    capfd.readouterr()
+    assert main([*line, *more, "--dry-run"]) == 0
+    assert len(capfd.readouterr().out.splitlines()) == 2
+    assert main([*line, *more]) == 0
+    for name, width in (("x.png", 30), ("x.bmp.png", 20)):
+        with Image.open(tmp_path / "out" / name) as image:
+            assert image.width == width
+    capfd.readouterr()
+    assert main([*line, *more]) == 0
+    assert capfd.readouterr().out == ""
 
 
 def test_a_dry_run_writes_no_ledger(photos_in: Callable[[int], Path], capfd: Captured) -> None:

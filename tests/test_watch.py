@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from queue import Empty, Queue
 from threading import Thread
@@ -19,9 +20,10 @@ from PIL import Image
 
 from bokehcli import watch
 from bokehcli.cli import main
-from bokehcli.discover import discover
+from bokehcli.discover import Job, discover
 from bokehcli.errors import MissingDependency
-from bokehcli.options import RunOptions
+from bokehcli.options import EncodeOptions, RunOptions
+from bokehcli.photo import Container
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="it is ended by a POSIX signal")
 WAIT_S = 60.0  # for what must come; no test asserts a time
@@ -187,6 +189,33 @@ def test_without_the_package_the_message_says_how_to_get_it(tmp_path: Path, monk
     monkeypatch.setitem(sys.modules, "watchfiles", None)
     with pytest.raises(MissingDependency, match=r"bokehcli\[watch\]"):
         watch.load()
+
+
+def test_a_photo_whose_destination_changes_is_done_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As when another photo arrives that has the name by right."""
+    seconds = 1000.0
+
+    def events(*_: object, **__: object) -> Iterator[set[object]]:
+        nonlocal seconds
+        while True:
+            seconds += 60.0
+            yield set()
+
+    monkeypatch.setattr(watch, "load", lambda: SimpleNamespace(watch=events))
+    monkeypatch.setattr(watch.time, "monotonic", lambda: seconds)
+    options = RunOptions(encode=EncodeOptions(container=Container.PNG))
+    folder, out = tmp_path / "in", tmp_path / "out"
+    save(folder / "a.bmp")
+    jobs = watch.Watch([folder], out, lambda: discover([folder], out, options), pytest.fail).jobs()
+    assert taken_in(jobs) == {"a.bmp": "a.png"}
+    save(folder / "a.png")
+    assert taken_in(jobs) == {"a.bmp": "a.bmp.png", "a.png": "a.png"}
+    assert taken_in(jobs) == {}
+
+
+def taken_in(jobs: Iterator[Job | None]) -> dict[str, str]:
+    """The names of photos and results that come in the next few looks."""
+    return {job.source.name: job.destination.name for job in islice(jobs, 6) if job is not None}
 
 
 def test_a_photo_that_still_grows_is_waited_for_where_nobody_says_that_it_is_open(
