@@ -2,16 +2,15 @@
 
 import os
 import stat
-import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
 from pathlib import Path, PurePath
 
 from bokehcli.errors import PhotoError, ReadError, UsageError
 from bokehcli.options import RunOptions
 from bokehcli.photo import Container
+from bokehcli.places import folded, forget_links, identity, is_within, unlinked
 from bokehcli.remote import Place, Signature, Url, joined
 from bokehcli.selection import EVERYTHING, Selection
 from bokehcli.shard import WHOLE, Shard
@@ -98,7 +97,7 @@ def discover(
     """
     if not isinstance(out, Url) and os.path.exists(out) and not os.path.isdir(out):
         raise UsageError(f"{out}: the output must be a folder, and this is a file")
-    _without_links.cache_clear()  # the file system may have changed since the last call
+    forget_links()  # the file system may have changed since the last call
     search = _Search(out, selection)
     for source in sources:
         search.add(source)
@@ -149,7 +148,7 @@ class _Search:
         if not stat.S_ISDIR(status.st_mode):
             self._take(source, Path(source.name))
             return
-        if _identity(source) == _identity(self.out):
+        if identity(source) == identity(self.out):
             raise UsageError(f"{source}: the output folder must be another folder than the input")
         for path in self._walk(source):
             self._take(path, path.relative_to(source))
@@ -162,7 +161,7 @@ class _Search:
         except (OSError, ValueError) as error:
             self.unreadable.append(ReadError(str(source), getattr(error, "strerror", None) or str(error)))
             return
-        if _is_within(source, self.out):
+        if is_within(source, self.out):
             self.notes.append(f"{source}: left out, it is in the output folder")
         elif is_folder:
             for path in self._walk(source):
@@ -172,11 +171,11 @@ class _Search:
 
     def _take(self, source: Path, relative: Path) -> None:
         if self.selection.wants(relative):
-            self.photos.setdefault(_place(source), (source, relative))
+            self.photos.setdefault(unlinked(source), (source, relative))
 
     def _walk(self, folder: Path) -> Iterator[Path]:
         """Photos under folder, by name, each folder's files before its subfolders. Hidden names are left out."""
-        out = _identity(self.out)
+        out = identity(self.out)
         for root, folders, files in os.walk(folder, onerror=self._note_unreadable):
             kept = []
             for name in sorted(folders):
@@ -185,7 +184,7 @@ class _Search:
                     continue
                 if os.path.islink(path):
                     self.notes.append(f"{path}: left out, a link to a folder")
-                elif out is not None and _identity(path) == out:
+                elif out is not None and identity(path) == out:
                     self.notes.append(f"{path}: left out, it is the output folder")
                 else:
                     kept.append(name)
@@ -210,10 +209,10 @@ def _name_photos(photos: Iterable[tuple[Place, PurePath]], out: Place, container
         pairs.append((source, short, in_full))
     claims: dict[str, list[tuple[Place, bool]]] = {}
     for source, short, in_full in pairs:
-        claims.setdefault(_folded(short), []).append((source, short == in_full))
+        claims.setdefault(folded(short), []).append((source, short == in_full))
     jobs = []
     for source, short, in_full in pairs:
-        others = [other for other in claims[_folded(short)] if other[0] != source]
+        others = [other for other in claims[folded(short)] if other[0] != source]
         ousts = tuple(other for other, stays in others if not stays) if short == in_full else ()
         jobs.append(Job(source=source, destination=in_full if others else short, ousts=ousts))
     return jobs
@@ -224,11 +223,11 @@ def _name_maps(jobs: list[Job], *, save_maps: bool) -> list[Job]:
     if not save_maps:
         return jobs
     short = {job: _stem(job.destination) for job in jobs}
-    claims = Counter(_folded(job.destination) for job in jobs)
-    claims.update(_folded(path) for stem in short.values() for path in _maps(stem))
+    claims = Counter(folded(job.destination) for job in jobs)
+    claims.update(folded(path) for stem in short.values() for path in _maps(stem))
     named = []
     for job in jobs:
-        free = all(claims[_folded(path)] == 1 for path in _maps(short[job]))
+        free = all(claims[folded(path)] == 1 for path in _maps(short[job]))
         alpha, defocus = _maps(short[job] if free else job.destination)
         named.append(replace(job, alpha=alpha, defocus=defocus))
     return named
@@ -246,17 +245,17 @@ def _refuse_clashes(jobs: list[Job], out: Place) -> None:
     """Raise UsageError where a target is one of the sources, or is the target of another job as well."""
     sources: dict[str, list[Place]] = {}
     for job in jobs:
-        sources.setdefault(_folded(job.source), []).append(job.source)
+        sources.setdefault(folded(job.source), []).append(job.source)
     taken: dict[str, list[tuple[Place, Place]]] = {}  # by folded name: whose, and the name itself
     for job in jobs:
         for target in job.targets:
-            key = _folded(target)
+            key = folded(target)
             for source in sources.get(key, ()):
-                if _place(source) == _place(target) or _identity(source) == _identity(target):
+                if unlinked(source) == unlinked(target) or identity(source) == identity(target):
                     whose = "" if source == job.source else f"the result of {job.source} "
                     raise UsageError(f"{source}: {whose}would replace this photo; choose another output folder")
             for other, written in taken.get(key, ()):
-                if _place(written) == _place(target) or not _told_apart(other, job.source, out):
+                if unlinked(written) == unlinked(target) or not _told_apart(other, job.source, out):
                     raise UsageError(
                         f"{other} and {job.source} would both be written to {target}; "
                         "give the folder that holds both, or two output folders"
@@ -276,7 +275,7 @@ def _told_apart(one: Place, other: Place, out: Place) -> bool:
         return False
     while not os.path.exists(out) and out != out.parent:
         out = out.parent
-    return _place(one.parent) == _place(other.parent) and one.stat().st_dev == out.stat().st_dev
+    return unlinked(one.parent) == unlinked(other.parent) and one.stat().st_dev == out.stat().st_dev
 
 
 def _mirrored(path: Path) -> Path:
@@ -287,44 +286,3 @@ def _mirrored(path: Path) -> Path:
     except ValueError:
         drive = whole.drive.strip(":\\/").replace("\\", "/").replace("?", "_").replace(":", "_")
         return Path(drive, *whole.parts[1:])
-
-
-def _is_within(path: Path, folder: Place) -> bool:
-    """Whether path is folder, or lies anywhere in it."""
-    if isinstance(folder, Url):
-        return False
-    place, whole = Path(_place(Path(os.path.abspath(path)))), Path(os.path.realpath(folder))
-    return place == whole or whole in place.parents
-
-
-def _place(path: Place) -> str:
-    """Where a name is: its folder without links, and the name itself (a link is a photo of its own)."""
-    if isinstance(path, Url):
-        return str(path)
-    return os.path.join(_without_links(path.parent), path.name)
-
-
-@lru_cache(maxsize=1024)
-def _without_links(folder: Path) -> str:
-    return os.path.realpath(folder)
-
-
-def _folded(path: Place) -> str:
-    """The place as a file system sees it that ignores case and normalisation (macOS, Windows, memory cards).
-
-    No object store does.
-    """
-    if isinstance(path, Url):
-        return str(path)
-    return unicodedata.normalize("NFC", _place(path)).casefold()
-
-
-def _identity(path: Place) -> tuple[int, int] | None:
-    """What the file system knows it by, links followed; None when nothing is there, and for objects."""
-    if isinstance(path, Url):
-        return None
-    try:
-        status = path.stat()
-    except OSError:
-        return None
-    return status.st_dev, status.st_ino

@@ -18,7 +18,7 @@ RANKS = {
         *("opencv", "pixels", "optics", "light", "layers", "tiling", "tone", "packing", "pyramid"),
         *("colours", "strands", "subject"),
         *("cmyk", "heic", "tiff_samples", "printable", "listing", "selection", "shard", "budget"),
-        *("session", "pairs", "similarity", "interrupts", "remote"),
+        *("session", "pairs", "similarity", "interrupts", "remote", "places"),
     ],
     2: ["discover", "decode", "infer", "picture", "preview", "lens", "encode", "metadata", "storage", "entries", "lock"],
     3: ["pipeline", "watch", "prefixes"],

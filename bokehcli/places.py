@@ -1,0 +1,54 @@
+"""When two names are one file, or could be."""
+
+import os
+import unicodedata
+from functools import lru_cache
+from pathlib import Path
+
+from bokehcli.remote import Place, Url
+
+
+def unlinked(path: Place) -> str:
+    """Where a name is: its folder without links, and the name itself (a link is a photo of its own)."""
+    if isinstance(path, Url):
+        return str(path)
+    return os.path.join(_without_links(path.parent), path.name)
+
+
+@lru_cache(maxsize=1024)
+def _without_links(folder: Path) -> str:
+    return os.path.realpath(folder)
+
+
+def forget_links() -> None:
+    """Look at the file system anew, which may have changed."""
+    _without_links.cache_clear()
+
+
+def folded(path: Place) -> str:
+    """The place as a file system sees it that ignores case and normalisation (macOS, Windows, memory cards).
+
+    No object store does.
+    """
+    if isinstance(path, Url):
+        return str(path)
+    return unicodedata.normalize("NFC", unlinked(path)).casefold()
+
+
+def identity(path: Place) -> tuple[int, int] | None:
+    """What the file system knows it by, links followed; None when nothing is there, and for objects."""
+    if isinstance(path, Url):
+        return None
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
+def is_within(path: Path, folder: Place) -> bool:
+    """Whether path is folder, or lies anywhere in it."""
+    if isinstance(folder, Url):
+        return False
+    place, whole = Path(unlinked(Path(os.path.abspath(path)))), Path(os.path.realpath(folder))
+    return place == whole or whole in place.parents
