@@ -3,14 +3,14 @@
 import os
 import stat
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePath
 
 from bokehcli.errors import PhotoError, ReadError, UsageError
 from bokehcli.options import RunOptions
 from bokehcli.photo import Container
-from bokehcli.places import folded, forget_links, identity, is_within, unlinked
+from bokehcli.places import folded, forget_links, identity, is_within, told_apart, unlinked
 from bokehcli.remote import Place, Signature, Url, joined
 from bokehcli.selection import EVERYTHING, Selection
 from bokehcli.shard import WHOLE, Shard
@@ -72,6 +72,9 @@ class Discovery:
     unreadable: tuple[PhotoError, ...] = ()
 
 
+Refused = list[tuple[Job, PhotoError]]  # what cannot be done, and why
+
+
 def discover(
     sources: Sequence[Path],
     out: Place,
@@ -79,6 +82,7 @@ def discover(
     listed: Sequence[Path] = (),
     selection: Selection = EVERYTHING,
     shard: Shard = WHOLE,
+    earlier: Collection[Place] | None = None,
 ) -> Discovery:
     """Find the photos and give each a destination of its own under out.
 
@@ -90,10 +94,12 @@ def discover(
     is inside, else that from the root. One that cannot be read is among the unreadable ones, and what lies in the output
     folder is left out with a note, so that a list of everything may be given. selection: what is wanted of all this, by the
     path under out that a photo would have without a change of suffix. shard: the part of the jobs that is wanted, by the paths
-    of their results under out.
+    of their results under out. earlier: photos that were taken up when others had not come yet; None if all are there at once.
 
-    Raises UsageError when a source is absent, when a result would replace one of the sources, and when two sources
-    still share a destination.
+    Two destinations that may be one, by names which differ in case or normalisation alone, are the first photo's; the other
+    one is among the unreadable ones. Raises UsageError when a source is absent and, unless photos come one by one, when a
+    result would replace one of the sources or two sources still share a destination; else that too costs one photo, which is
+    none of the earlier ones.
     """
     if not isinstance(out, Url) and os.path.exists(out) and not os.path.isdir(out):
         raise UsageError(f"{out}: the output must be a folder, and this is a file")
@@ -103,12 +109,12 @@ def discover(
         search.add(source)
     for source in listed:
         search.add_listed(source)
-    jobs = jobs_of(search.photos.values(), out, options)
+    jobs, refused = jobs_of(search.photos.values(), out, options, earlier)
     return Discovery(
         jobs=tuple(job for job in jobs if shard.has(below(job.destination, out))),
-        photos=len(jobs),
+        photos=len(jobs) + len(refused),
         notes=tuple(search.notes),
-        unreadable=tuple(search.unreadable),
+        unreadable=(*search.unreadable, *(error for job, error in refused if shard.has(below(job.destination, out)))),
     )
 
 
@@ -117,11 +123,13 @@ def is_searched_for(path: PurePath) -> bool:
     return not path.name.startswith(".") and path.suffix.lower() in CONTAINER_OF_SUFFIX
 
 
-def jobs_of(photos: Iterable[tuple[Place, PurePath]], out: Place, options: RunOptions) -> list[Job]:
-    """A job for each photo with its path under out, with places for its results that no other has. Raises UsageError."""
+def jobs_of(
+    photos: Iterable[tuple[Place, PurePath]], out: Place, options: RunOptions, earlier: Collection[Place] | None = None
+) -> tuple[list[Job], Refused]:
+    """A job for each photo with its path under out, with places for its results that no other has, and those that cannot have
+    such. earlier, and what is raised: see discover."""
     jobs = _name_maps(_name_photos(photos, out, options.encode.container), save_maps=options.save_maps)
-    _refuse_clashes(jobs, out)
-    return jobs
+    return _refuse_clashes(jobs, out, earlier)
 
 
 def below(place: Place, folder: Place) -> PurePath:
@@ -241,41 +249,54 @@ def _maps(stem: Place) -> tuple[Place, Place]:
     return stem.with_name(stem.name + ".alpha.png"), stem.with_name(stem.name + ".defocus.png")
 
 
-def _refuse_clashes(jobs: list[Job], out: Place) -> None:
-    """Raise UsageError where a target is one of the sources, or is the target of another job as well."""
+def _refuse_clashes(jobs: Sequence[Job], out: Place, earlier: Collection[Place] | None = None) -> tuple[list[Job], Refused]:
+    """The jobs without those with a target that is a source, or that a job before them has. earlier, and what is raised: see
+    discover."""
     sources: dict[str, list[Place]] = {}
     for job in jobs:
         sources.setdefault(folded(job.source), []).append(job.source)
     taken: dict[str, list[tuple[Place, Place]]] = {}  # by folded name: whose, and the name itself
-    for job in jobs:
+    clear: list[Job] = []
+    refused: Refused = []
+    for job in sorted(jobs, key=lambda job: job.source not in earlier) if earlier else jobs:
+        certain = _replaced(job, sources) or _shared(job, taken)
+        if certain is not None and earlier is None:
+            raise UsageError(f"{job.source}: {certain}")
+        reason = certain or _alike(job, taken, out)
+        if reason is not None:
+            refused.append((job, PhotoError(str(job.source), reason)))
+            continue
+        clear.append(job)
         for target in job.targets:
-            key = folded(target)
-            for source in sources.get(key, ()):
-                if unlinked(source) == unlinked(target) or identity(source) == identity(target):
-                    whose = "" if source == job.source else f"the result of {job.source} "
-                    raise UsageError(f"{source}: {whose}would replace this photo; choose another output folder")
-            for other, written in taken.get(key, ()):
-                if unlinked(written) == unlinked(target) or not _told_apart(other, job.source, out):
-                    raise UsageError(
-                        f"{other} and {job.source} would both be written to {target}; "
-                        "give the folder that holds both, or two output folders"
-                    )
-            taken.setdefault(key, []).append((job.source, target))
+            taken.setdefault(folded(target), []).append((job.source, target))
+    return clear, refused
 
 
-def _told_apart(one: Place, other: Place, out: Place) -> bool:
-    """Whether the output's file system is known to tell apart two names that differ in case or normalisation alone.
+def _replaced(job: Job, sources: Mapping[str, Sequence[Place]]) -> str | None:
+    """What is wrong with a job one of whose targets is a source. sources: by folded name."""
+    for target in job.targets:
+        for source in sources.get(folded(target), ()):
+            if unlinked(source) == unlinked(target) or identity(source) == identity(target):
+                return f"its result would replace the photo {source}; choose another output folder"
+    return None
 
-    It is when both sources lie in one folder (there they are two files) on the file system that out will be on. Object stores
-    do tell.
-    """
-    if isinstance(out, Url):
-        return True
-    if isinstance(one, Url) or isinstance(other, Url):
-        return False
-    while not os.path.exists(out) and out != out.parent:
-        out = out.parent
-    return unlinked(one.parent) == unlinked(other.parent) and one.stat().st_dev == out.stat().st_dev
+
+def _shared(job: Job, taken: Mapping[str, Sequence[tuple[Place, Place]]]) -> str | None:
+    """What is wrong with a job one of whose targets another job has."""
+    for target in job.targets:
+        for other, written in taken.get(folded(target), ()):
+            if unlinked(written) == unlinked(target):
+                return f"{other} is for {target} as well; give the folder that holds both, or two output folders"
+    return None
+
+
+def _alike(job: Job, taken: Mapping[str, Sequence[tuple[Place, Place]]], out: Place) -> str | None:
+    """What is wrong with a job one of whose targets is perhaps another's, by a name that differs in case or normalisation."""
+    for target in job.targets:
+        for other, written in taken.get(folded(target), ()):
+            if not told_apart(other, job.source, out):
+                return f"{target} may be the same file as {written}, the result of {other}"
+    return None
 
 
 def _mirrored(path: Path) -> Path:

@@ -52,3 +52,18 @@ def is_within(path: Path, folder: Place) -> bool:
         return False
     place, whole = Path(unlinked(Path(os.path.abspath(path)))), Path(os.path.realpath(folder))
     return place == whole or whole in place.parents
+
+
+def told_apart(one: Place, other: Place, out: Place) -> bool:
+    """Whether the output's file system is known to tell apart two names that differ in case or normalisation alone.
+
+    It is when both sources lie in one folder (there they are two files) on the file system that out will be on. Object stores
+    do tell.
+    """
+    if isinstance(out, Url):
+        return True
+    if isinstance(one, Url) or isinstance(other, Url):
+        return False
+    while not os.path.exists(out) and out != out.parent:
+        out = out.parent
+    return unlinked(one.parent) == unlinked(other.parent) and one.stat().st_dev == out.stat().st_dev

@@ -107,9 +107,15 @@ class Prefixes:
         named = [(url, relative / url.name) for url in photos]
         listed: Listing = {url: signature for url, signature in photos.items() if signature is not None}
         try:
-            jobs = jobs_of([(url, path) for url, path in named if self.selection.wants(path)], self.out, self.options)
+            wanted = [(url, path) for url, path in named if self.selection.wants(path)]
+            jobs, refused = jobs_of(wanted, self.out, self.options)
             ours = [job for job in jobs if self.shard.has(below(job.destination, self.out))]
-            found = Discovery(jobs=tuple(_with_listing(ours, listed, {})), photos=len(jobs), unreadable=tuple(unreadable))
+            errors = [error for job, error in refused if self.shard.has(below(job.destination, self.out))]
+            found = Discovery(
+                jobs=tuple(_with_listing(ours, listed, {})),
+                photos=len(jobs) + len(refused),
+                unreadable=(*unreadable, *errors),
+            )
         except UsageError as error:  # the photos of other folders can be done all the same
             trouble = ReadError(str(next(iter(photos)).parent), str(error))
             return Discovery(jobs=(), photos=0, unreadable=(*unreadable, trouble))

@@ -1,6 +1,6 @@
 """The run command, once its options are known: find the photos, do them, tell of them."""
 
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import replace
 from itertools import chain
@@ -106,8 +106,8 @@ def _watch_photos(sources: Sequence[Place], out: Place, options: RunOptions, run
     if not folders or len(folders) < len(sources):
         raise UsageError("give the folders to watch" + (": URLs cannot be watched" if sources else ""))
 
-    def find() -> "Discovery":
-        return discover(folders, out, options, selection=running.selection, shard=running.shard)
+    def find(earlier: Collection[Place]) -> "Discovery":
+        return discover(folders, out, options, selection=running.selection, shard=running.shard, earlier=earlier)
 
     def jobs() -> "Iterator[Job | None]":
         for job in watch.jobs():
@@ -115,7 +115,7 @@ def _watch_photos(sources: Sequence[Place], out: Place, options: RunOptions, run
                 reporter.expect(1)
             yield job
 
-    find()  # what is wrong with the sources shows here
+    find(())  # what is wrong with the sources shows here
     gallery, options = _gallery(options, running, UNCOUNTED)
     watch = Watch(folders, out, find, reporter.failed)
     with _ledger(out, options, running, reporter.warn) as ledger:

@@ -9,7 +9,7 @@ import errno
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,12 +38,16 @@ class Arrival:
 class Watch:
     """What is in folders and what arrives there.
 
-    find: looks for the photos. say: is told of what could not be read, once of each. Raises MissingDependency and, when a
-    source cannot be watched, UsageError.
+    find: looks for the photos, and is told which were taken up already. say: is told of what could not be read, or cannot be
+    done, once of each. Raises MissingDependency and, when a source cannot be watched, UsageError.
     """
 
     def __init__(
-        self, sources: Sequence[Path], out: Place, find: Callable[[], Discovery], say: Callable[[BokehError], None]
+        self,
+        sources: Sequence[Path],
+        out: Place,
+        find: Callable[[Collection[Place]], Discovery],
+        say: Callable[[BokehError], None],
     ) -> None:
         self.sources = sources
         self.find = find
@@ -83,8 +87,8 @@ class Watch:
     def _look(self) -> None:
         """Find what has arrived or changed since the last look."""
         try:
-            found = self.find()
-        except UsageError as error:  # a source that is gone for now, or two photos with one name
+            found = self.find(self._taken)
+        except UsageError as error:  # a source that is gone for now
             self._say_once(error)
             return
         for unreadable in found.unreadable:

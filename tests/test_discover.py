@@ -123,12 +123,28 @@ def test_two_sources_with_one_destination_are_refused_by_name(tmp_path: Path) ->
     assert str(tmp_path / "two" / "a.jpg") in str(caught.value)
 
 
-def test_names_that_differ_in_case_alone_are_refused_unless_the_output_is_known_to_tell_them_apart(
-    tmp_path: Path,
+@pytest.mark.parametrize("name", ["A.jpg", "cafe\u0301.jpg"])
+def test_names_that_are_alike_cost_the_second_photo_unless_the_output_is_known_to_tell_them_apart(
+    tmp_path: Path, name: str
 ) -> None:
-    touch(tmp_path, "one/a.jpg", "two/A.jpg")
-    with pytest.raises(UsageError):
-        find(tmp_path / "one", tmp_path / "two", out=tmp_path / "out")
+    touch(tmp_path, "one/a.jpg", "one/caf\u00e9.jpg", f"two/{name}", "two/b.jpg")
+    found = find(tmp_path / "one", tmp_path / "two", out=tmp_path / "out")
+    assert [job.source.name for job in found.jobs] == ["a.jpg", "caf\u00e9.jpg", "b.jpg"]
+    assert found.photos == 4
+    (error,) = found.unreadable
+    assert error.name == str(tmp_path / "two" / name)
+    assert str(tmp_path / "one") in error.reason
+
+
+def test_of_photos_that_come_one_by_one_a_clash_costs_the_later(tmp_path: Path) -> None:
+    folders = [touch(tmp_path / name, "a.jpg") for name in ("one", "two")]
+    touch(tmp_path, "one/b.jpg", "one/x/c.jpg", "out/x/c.jpg")
+    sources = [*folders, tmp_path / "out" / "x"]
+    for earlier, later in ((0, 1), (1, 0)):
+        found = discover(sources, tmp_path / "out", RunOptions(), earlier=[folders[earlier] / "a.jpg"])
+        assert {error.name for error in found.unreadable} == {str(folders[later] / "a.jpg"), str(tmp_path / "one/x/c.jpg")}
+        done = [folders[earlier] / "a.jpg", tmp_path / "one/b.jpg", tmp_path / "out/x/c.jpg"]
+        assert sorted(job.source for job in found.jobs) == sorted(done)
 
 
 @pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="the file system ignores case")
@@ -251,3 +267,4 @@ def test_the_check_for_clashes_can_fail(tmp_path: Path) -> None:
     same = [Job(source=tmp_path / f"{letter}.jpg", destination=tmp_path / "out" / "x.jpg") for letter in "ab"]
     with pytest.raises(UsageError):
         module._refuse_clashes(same, tmp_path / "out")
+    assert len(module._refuse_clashes(same, tmp_path / "out", earlier=())[0]) == 1

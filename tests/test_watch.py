@@ -172,6 +172,20 @@ def test_a_photo_that_is_given_twice_is_done_once(tmp_path: Path) -> None:
         assert running.names(2) == [("a.png", "done"), ("x.png", "done")]
 
 
+def test_a_name_that_comes_twice_costs_the_second_photo(tmp_path: Path) -> None:
+    save(tmp_path / "in" / "a.png")
+    (tmp_path / "more").mkdir()
+    with watching(tmp_path, "more") as running:
+        assert running.next() == ("a.png", "done")
+        second = save(tmp_path / "more" / "a.png", 200)
+        told = running.told.get(timeout=WAIT_S)
+        assert (tmp_path / told["source"], told["status"]) == (second, "failed")
+        save(tmp_path / "in" / "b.png")
+        assert running.next() == ("b.png", "done")
+    with Image.open(tmp_path / "out" / "a.png") as image:
+        assert image.getpixel((0, 0)) == (0, 90, 30)
+
+
 @pytest.mark.parametrize(
     "arguments",
     [["--watch", "--dry-run", "."], ["--watch", "--files-from", "list"], ["--watch"], ["--watch", "absent"], ["--watch", "-"]],
@@ -206,7 +220,7 @@ def test_a_photo_whose_destination_changes_is_done_again(tmp_path: Path, monkeyp
     options = RunOptions(encode=EncodeOptions(container=Container.PNG))
     folder, out = tmp_path / "in", tmp_path / "out"
     save(folder / "a.bmp")
-    jobs = watch.Watch([folder], out, lambda: discover([folder], out, options), pytest.fail).jobs()
+    jobs = watch.Watch([folder], out, lambda _: discover([folder], out, options), pytest.fail).jobs()
     assert taken_in(jobs) == {"a.bmp": "a.png"}
     save(folder / "a.png")
     assert taken_in(jobs) == {"a.bmp": "a.bmp.png", "a.png": "a.png"}
@@ -236,7 +250,7 @@ def test_a_photo_that_still_grows_is_waited_for_where_nobody_says_that_it_is_ope
     photo = save(tmp_path / "in" / "a.png")
     os.utime(photo, (time.time() + 9, time.time() + 9))  # a clock that is ahead does not make it older
     out = tmp_path / "out"
-    jobs = watch.Watch([tmp_path / "in"], out, lambda: discover([tmp_path / "in"], out, RunOptions()), pytest.fail).jobs()
+    jobs = watch.Watch([tmp_path / "in"], out, lambda _: discover([tmp_path / "in"], out, RunOptions()), pytest.fail).jobs()
     taken = []
     for step in range(8):
         job = next(jobs)
