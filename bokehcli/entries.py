@@ -110,9 +110,7 @@ def open_file(path: Path) -> tuple[sqlite3.Connection, list[Entry]]:
             # A log beside the file is quick, but for one machine only; where a file system cannot, it stays as it was.
             connection.execute(f"PRAGMA journal_mode = {'WAL' if path.name == NAME else 'DELETE'}")
             connection.execute("PRAGMA synchronous = NORMAL")  # safe when a process dies, whole after a power cut
-            (version,) = connection.execute("PRAGMA user_version").fetchone()
-            if version > FORMAT:
-                raise LedgerError(f"{path}: written by another version of this program")
+            _check_format(connection, path)
             _prepare(connection)
             return connection, list(_entries(connection))
     except BaseException:
@@ -127,7 +125,7 @@ def read_file(path: Path) -> list[Entry]:
     at_rest = path.name == NAME and not os.path.exists(path.with_name(f"{NAME}-wal"))
     access = "immutable=1" if at_rest or not os.access(path.parent, os.W_OK) else "mode=rw"
     with translated(path), closing(sqlite3.connect(f"{path.absolute().as_uri()}?{access}", WAIT_S, uri=True)) as connection:
-        return list(_entries(connection))
+        return list(_entries(connection)) if _check_format(connection, path) else []
 
 
 def newest(entries: Iterable[Entry]) -> dict[Path, Entry]:
@@ -165,6 +163,14 @@ def signature_of(path: Place) -> Signature | None:
     except OSError:
         return None
     return status.st_size, status.st_mtime_ns
+
+
+def _check_format(connection: sqlite3.Connection, path: Path) -> int:
+    """The format of a ledger, 0 where the run that made it was killed before it had one. Raises LedgerError."""
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if version > FORMAT:
+        raise LedgerError(f"{path}: written by another version of this program")
+    return int(version)
 
 
 def _prepare(connection: sqlite3.Connection) -> None:

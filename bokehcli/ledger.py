@@ -84,7 +84,7 @@ class Ledger:
     Each shard writes one of its own, and goes by them all; of one of the others that cannot be read, `warn` is told.
 
     When it cannot be written, as in a folder that may not be changed or on a full disk, `warn` is told so once, and photos are
-    done without. It is written from the first photo that is to be done on; till then a folder without one stays so. making: see
+    done without. It is written from the first photo that is to be done on; till then a folder stays as it is. making: see
     `making_of`. retry_failed: what failed is tried again.
     """
 
@@ -104,7 +104,7 @@ class Ledger:
             if file != self.path:
                 self._read(file)
         if os.path.exists(self.path):
-            self._open()
+            self.entries = newest([*self.entries.values(), *read_file(self.path)])
 
     def __enter__(self) -> "Ledger":
         return self

@@ -283,6 +283,28 @@ def test_a_ledger_that_cannot_be_written_costs_a_warning_and_no_photo(job: Job, 
         assert len(ledger.warnings) == 1  # type: ignore[attr-defined]
 
 
+def test_a_ledger_that_cannot_be_written_is_gone_by_all_the_same(job: Job, capfd: Captured) -> None:
+    enter(job, done(job))
+    out = job.destination.parent.parent
+    (out / f"{ledgers.NAME}-shm").mkdir()  # then SQLite cannot open it, as in a folder that may not be changed
+    assert verdict(job) == (Status.SKIPPED, False)
+    assert main(["run", str(job.source), "--out", str(out), "--dry-run", *STILL]) == 0
+    assert capfd.readouterr().err == ""
+    with opened(job) as ledger:
+        ledger.started(job)
+        ledger.finished(done(job))
+        assert len(ledger.warnings) == 1  # type: ignore[attr-defined]
+
+
+def test_a_ledger_that_was_not_yet_made_when_its_run_was_killed_is_empty(job: Job) -> None:
+    folder = job.destination.parent.parent
+    folder.mkdir()
+    (folder / ledgers.NAME).touch()
+    assert read(folder) == []
+    enter(job, done(job))
+    assert verdict(job) == (Status.SKIPPED, False)
+
+
 # whole runs
 
 
