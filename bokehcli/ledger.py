@@ -78,21 +78,33 @@ def making_of(options: RunOptions, model: str) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
+def limits_of(options: RunOptions) -> str:
+    """What a failure depends on beside `making_of`: a photo that was beyond a limit is not beyond every one."""
+    return f"{options.decode.max_megapixels!r} megapixels, {options.time_limit_s!r} s"
+
+
 class Ledger:
     """The ledger of one output folder; use as a context manager. Raises LedgerError where there is one that cannot be read.
 
     Each shard writes one of its own, and goes by them all; of one of the others that cannot be read, `warn` is told.
 
     When it cannot be written, as in a folder that may not be changed or on a full disk, `warn` is told so once, and photos are
-    done without. It is written from the first photo that is to be done on; till then a folder stays as it is. making: see
-    `making_of`. retry_failed: what failed is tried again.
+    done without. It is written from the first photo that is to be done on; till then a folder stays as it is. making, limits:
+    see `making_of` and `limits_of`. retry_failed: what failed is tried again.
     """
 
     def __init__(
-        self, out: Place, making: str, warn: Callable[[str], None], retry_failed: bool = False, shard: Shard = WHOLE
+        self,
+        out: Place,
+        making: str,
+        warn: Callable[[str], None],
+        retry_failed: bool = False,
+        shard: Shard = WHOLE,
+        limits: str = "",
     ) -> None:
         self.out = out
         self.making = making
+        self.failing = f"{making} within {limits}"  # that of what failed
         self.retry_failed = retry_failed
         self.path = folder_of(out) / name_of(shard)
         self.entries: dict[Path, Entry] = {}
@@ -153,7 +165,7 @@ class Ledger:
         unchanged = known.signature is not None and known.signature == wanted.signature and not ousted
         if not unchanged and not ousted and known.source != wanted.source:
             return Verdict()  # another photo of the same name: what is there is that one's
-        alike = unchanged and known.making == wanted.making
+        alike = unchanged and known.making == (self.failing if known.state is State.FAILED else self.making)
         ours = tuple(place for place in job.targets if self._is_ours(job, place, known))
         if known.state is State.FAILED and alike and (job.destination in ours or not there) and not self.retry_failed:
             again = f"{job.source}: {known.error} (so it was before; --retry-failed tries again)"
@@ -192,13 +204,14 @@ class Ledger:
         before = self.entries.get(self._key(outcome))
         if before is None or before.state is not State.STARTED or before.source != _whole(outcome.source):
             return
+        # no longer STARTED: if nothing was written, what lies there, if anything, is the earlier result or not ours
+        state, making, result = State.PLANNED, self.making, before.result
         if outcome.status is Status.DONE:
             state, result = State.DONE, _as_written(outcome, outcome.destination)
-        else:
-            # no longer STARTED: nothing was written, and what lies there, if anything, is the earlier result or not ours
-            state, result = (State.FAILED if outcome.lasting else State.PLANNED), before.result
+        elif outcome.lasting:
+            state, making = State.FAILED, self.failing
         maps = {self._below(place): _as_written(outcome, place) for place in outcome.written if place != outcome.destination}
-        entry = replace(before, state=state, result=result, maps={**before.maps, **maps}, error=outcome.reason)
+        entry = replace(before, state=state, making=making, result=result, maps={**before.maps, **maps}, error=outcome.reason)
         self._write([replace(entry, elapsed_s=outcome.elapsed_s, changed_s=time.time())])
 
     def _key(self, job: Job | Outcome) -> Path:

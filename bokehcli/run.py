@@ -219,7 +219,7 @@ def _ledger(
     out: Place, options: RunOptions, running: Running, warn: Callable[[str], None]
 ) -> AbstractContextManager["Ledger | None"]:
     """The output folder's ledger, or nothing where none is wanted. Raises LedgerError; ModelError, UsageError either way."""
-    from bokehcli.ledger import Ledger, making_of
+    from bokehcli.ledger import Ledger, limits_of, making_of
     from bokehcli.model import find_model
 
     # each worker opens the model by itself; but what is wrong with it shows here
@@ -230,4 +230,5 @@ def _ledger(
         model = card.digest()
     if not running.keep_ledger:
         return nullcontext()
-    return Ledger(out, making_of(options, model), warn, retry_failed=running.retry_failed, shard=running.shard)
+    making, limits = making_of(options, model), limits_of(options)
+    return Ledger(out, making, warn, retry_failed=running.retry_failed, shard=running.shard, limits=limits)

@@ -24,8 +24,8 @@ from bokehcli.cli import main
 from bokehcli.discover import Job
 from bokehcli.entries import State, read, signature_of
 from bokehcli.errors import LedgerError
-from bokehcli.ledger import Ledger, making_of
-from bokehcli.options import EncodeOptions, Existing, InferOptions, LensOptions, RunOptions, Unsure
+from bokehcli.ledger import Ledger, limits_of, making_of
+from bokehcli.options import DecodeOptions, EncodeOptions, Existing, InferOptions, LensOptions, RunOptions, Unsure
 from bokehcli.outcome import Outcome, Status
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
@@ -39,9 +39,10 @@ def job(tmp_path: Path) -> Job:
     return Job(source=tmp_path / "in.jpg", destination=tmp_path / "out" / "sub" / "in.jpg")
 
 
-def opened(job: Job, making: str = "m", retry_failed: bool = False) -> Ledger:
+def opened(job: Job, making: str = "m", retry_failed: bool = False, options: RunOptions | None = None) -> Ledger:
     warnings: list[str] = []
-    ledger = Ledger(job.destination.parent.parent, making, warnings.append, retry_failed=retry_failed)
+    limits = limits_of(options or RunOptions())
+    ledger = Ledger(job.destination.parent.parent, making, warnings.append, retry_failed=retry_failed, limits=limits)
     ledger.warnings = warnings  # type: ignore[attr-defined]
     return ledger
 
@@ -246,6 +247,26 @@ def test_a_hash_tells_every_option_that_changes_a_result() -> None:
     hashes = {making_of(options, "model") for options in (plain, *changed)} | {making_of(plain, "another")}
     assert len(hashes) == len(changed) + 2
     assert making_of(RunOptions(jobs=7, existing=Existing.SKIP), "model") == making_of(plain, "model")
+
+
+@pytest.mark.parametrize("other", [RunOptions(decode=DecodeOptions(max_megapixels=1)), RunOptions(time_limit_s=1)])
+def test_what_failed_within_other_limits_is_tried_again_and_what_is_done_stays(job: Job, other: RunOptions) -> None:
+    for outcome, within, beyond in (
+        (failed(job, lasting=True), Status.FAILED, None),
+        (done(job), Status.SKIPPED, Status.SKIPPED),
+    ):
+        enter(job, outcome)
+        for options, status in ((RunOptions(), within), (other, beyond)):
+            with opened(job, options=options) as ledger:
+                settled = judge(job, options, ledger).outcome
+            assert (settled and settled.status) == status
+
+
+def test_a_photo_above_a_limit_is_done_when_the_limit_is_raised(photos_in: Callable[[int], Path]) -> None:
+    folder = photos_in(1)
+    line = ["run", str(folder), "--out", str(folder.parent / "out"), *STILL]
+    assert main([*line, "--max-megapixels", "0.001"]) == 1
+    assert main(line) == 0
 
 
 def test_names_are_kept_byte_for_byte(tmp_path: Path) -> None:
