@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePath
 
+from bokehcli.entries import is_ledger
 from bokehcli.errors import PhotoError, ReadError, UsageError
 from bokehcli.options import RunOptions
 from bokehcli.photo import Container
@@ -63,12 +64,13 @@ class Job:
 
 @dataclass(frozen=True, kw_only=True)
 class Discovery:
-    """What the arguments came to. photos: how many were found; jobs: those of this shard. notes: what was left out and why.
-    unreadable: what could not be listed, or cannot be done."""
+    """What the arguments came to. photos: how many were found; jobs: those of this shard. notes: what was left out and why;
+    warnings: likewise, where it may have been wanted. unreadable: what could not be listed, or cannot be done."""
 
     jobs: tuple[Job, ...]
     photos: int
     notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
     unreadable: tuple[PhotoError, ...] = ()
 
 
@@ -86,7 +88,8 @@ def discover(
 ) -> Discovery:
     """Find the photos and give each a destination of its own under out.
 
-    A file SRC lands at out/name; the contents of a folder SRC are mirrored under out. A photo that is given twice is
+    A file SRC lands at out/name; the contents of a folder SRC are mirrored under out, without folders in it that runs wrote
+    into, as their ledgers tell. A photo that is given twice is
     done once. Where a new suffix makes two destinations one (a.jpg and a.png with --format jpeg), the converted photo
     keeps its old suffix (a.png.jpg); maps that would share a name do likewise (a.png.alpha.png).
 
@@ -114,6 +117,7 @@ def discover(
         jobs=tuple(job for job in jobs if shard.has(below(job.destination, out))),
         photos=len(jobs) + len(refused),
         notes=tuple(search.notes),
+        warnings=tuple(search.warnings),
         unreadable=(*search.unreadable, *(error for job, error in refused if shard.has(below(job.destination, out)))),
     )
 
@@ -145,6 +149,7 @@ class _Search:
     selection: Selection
     photos: dict[str, tuple[Place, PurePath]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
     unreadable: list[ReadError] = field(default_factory=list)
 
     def add(self, source: Path) -> None:
@@ -182,9 +187,13 @@ class _Search:
             self.photos.setdefault(unlinked(source), (source, relative))
 
     def _walk(self, folder: Path) -> Iterator[Path]:
-        """Photos under folder, by name, each folder's files before its subfolders. Hidden names are left out."""
+        """Photos under folder, by name, each folder's files before its subfolders. Hidden names are left out, and results."""
         out = identity(self.out)
         for root, folders, files in os.walk(folder, onerror=self._note_unreadable):
+            if Path(root) != folder and any(map(is_ledger, files)):
+                self.warnings.append(f"{root}: left out, it has results of an earlier run; name it to have them rendered")
+                folders.clear()
+                continue
             kept = []
             for name in sorted(folders):
                 path = Path(root, name)

@@ -97,7 +97,12 @@ def files_of(out: Place) -> list[Path]:
         names = os.listdir(folder)
     except OSError:
         return []
-    return sorted(folder / name for name in names if name == NAME or fnmatchcase(name, ".bokeh-*-of-*.sqlite3"))
+    return sorted(folder / name for name in names if is_ledger(name))
+
+
+def is_ledger(name: str) -> bool:
+    """Whether a file of that name is the ledger of the folder that it is in, or of a shard of it."""
+    return name == NAME or fnmatchcase(name, ".bokeh-*-of-*.sqlite3")
 
 
 def open_file(path: Path) -> tuple[sqlite3.Connection, list[Entry]]:

@@ -44,10 +44,7 @@ def run_photos(sources: Sequence[Place], out: Place, options: RunOptions, runnin
         return _do_parts(sources, listed, out, options, running, reporter)
     found = _find(sources, listed, out, options, running)
     reporter.expect(len(found.jobs))
-    for note in found.notes:
-        reporter.note(note)
-    for error in found.unreadable:
-        reporter.failed(error)
+    _tell(found, reporter)
     gallery, options = _gallery(options, running, len(found.jobs), found.unreadable)
     with _ledger(out, options, running, reporter.warn) as ledger:
         if running.dry_run:
@@ -78,11 +75,9 @@ def _do_parts(
         def jobs() -> "Iterator[Job]":
             for part in chain([first], parts):
                 reporter.expect(len(part.jobs))
-                for note in part.notes:
-                    reporter.note(note)
-                for error in part.unreadable:
-                    reporter.failed(error)
-                    if gallery is not None:
+                _tell(part, reporter)
+                if gallery is not None:
+                    for error in part.unreadable:
                         gallery.add_error(error)
                 if ledger is not None and not running.dry_run:
                     ledger.plan(part.jobs)
@@ -115,7 +110,8 @@ def _watch_photos(sources: Sequence[Place], out: Place, options: RunOptions, run
                 reporter.expect(1)
             yield job
 
-    find(())  # what is wrong with the sources shows here
+    for warning in find(()).warnings:  # what is wrong with the sources shows here
+        reporter.warn(warning)
     gallery, options = _gallery(options, running, UNCOUNTED)
     watch = Watch(folders, out, find, reporter.failed)
     with _ledger(out, options, running, reporter.warn) as ledger:
@@ -202,7 +198,7 @@ def _find(
     paths, listed_paths = ([place for place in places if isinstance(place, Path)] for places in (sources, listed))
     found = discover(paths, out, options, listed_paths, running.selection, running.shard)
     if not found.photos and not found.unreadable:
-        raise _nothing_found(sources, running)
+        raise _nothing_found(sources, running, found.warnings)
     if isinstance(out, Url):
         from bokehcli.prefixes import with_results
 
@@ -210,9 +206,19 @@ def _find(
     return found
 
 
-def _nothing_found(sources: Sequence[Place], running: Running) -> UsageError:
+def _nothing_found(sources: Sequence[Place], running: Running, warnings: Sequence[str] = ()) -> UsageError:
     searched = [*sources, *([] if running.files_from is None else [running.files_from])]
-    return UsageError(f"no photos found in {', '.join(map(str, searched))}")
+    return UsageError("; ".join([f"no photos found in {', '.join(map(str, searched))}", *warnings]))
+
+
+def _tell(found: "Discovery", reporter: "Reporter") -> None:
+    """Tell of what was found that is not done."""
+    for note in found.notes:
+        reporter.note(note)
+    for warning in found.warnings:
+        reporter.warn(warning)
+    for error in found.unreadable:
+        reporter.failed(error)
 
 
 def _ledger(

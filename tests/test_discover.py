@@ -75,6 +75,18 @@ def test_an_output_folder_inside_the_input_is_left_out_with_a_note(tmp_path: Pat
     assert len(found.notes) == 1
 
 
+@pytest.mark.parametrize("ledger", [".bokeh.sqlite3", ".bokeh-1-of-2.sqlite3"])
+def test_what_an_earlier_run_wrote_is_left_out_with_a_warning_unless_it_is_named(tmp_path: Path, ledger: str) -> None:
+    folder = touch(tmp_path / "in", "a.jpg", "sub/old/b.jpg", "sub/old/deep/c.jpg", f"sub/old/{ledger}", "sub/older/d.jpg")
+    out = tmp_path / "out"
+    found = find(folder, out=out)
+    assert landed(found, out) == ["a.jpg", "sub/older/d.jpg"]
+    assert [warning.split(":")[0] for warning in found.warnings] == [str(folder / "sub" / "old")]
+    assert discover([], out, RunOptions(), listed=[folder]).photos == 2
+    named = find(folder / "sub" / "old", out=out)
+    assert (landed(named, out), named.warnings) == (["b.jpg", "deep/c.jpg"], ())
+
+
 def test_a_photo_given_twice_is_done_once(tmp_path: Path) -> None:
     folder = touch(tmp_path / "in", "a.jpg", "sub/b.jpg")
     found = find(folder, folder / "sub" / "b.jpg", folder / "sub" / ".." / "a.jpg", folder, out=tmp_path / "out")

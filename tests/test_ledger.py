@@ -377,6 +377,21 @@ def test_a_rerun_does_what_is_missing_changed_or_made_otherwise(photos_in: Calla
     assert [path.name for path in out.glob(".*")] == [ledgers.NAME]
 
 
+def test_results_are_not_rendered_again_into_another_folder(photos_in: Callable[[int], Path], capfd: Captured) -> None:
+    folder = photos_in(3)
+    assert main(["run", str(folder), "--out", str(folder / "old"), *STILL]) == 0
+    capfd.readouterr()
+    assert main(["run", str(folder), "--out", str(folder / "new"), "--json", *STILL]) == 0
+    told = capfd.readouterr()
+    assert len(told.out.splitlines()) == 3
+    assert told.err.count(str(folder / "old")) == 1
+    assert main(["run", str(folder / "old"), "--out", str(folder / "twice"), "--quiet", *STILL]) == 0
+    shutil.rmtree(folder / "0")
+    shutil.rmtree(folder / "1")
+    shutil.rmtree(folder / "2")
+    assert main(["run", str(folder), "--out", str(folder / "none"), *STILL]) == 2
+
+
 @pytest.mark.parametrize("more", [[], ["--skip-existing"]])
 def test_photos_that_come_to_share_a_name_are_each_rendered(tmp_path: Path, capfd: Captured, more: list[str]) -> None:
     line = ["run", str(tmp_path / "in"), "--out", str(tmp_path / "out"), "--jobs", "1", "--format", "png", *STILL]
