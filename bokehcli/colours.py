@@ -12,38 +12,42 @@ from numpy.typing import NDArray
 
 from bokehcli.opencv import cv2
 from bokehcli.pixels import resize, to_8_bits
+from bokehcli.subject import patches_of
 
 Image = NDArray[Any]
 Float = NDArray[np.float32]
 
-# Logit of alpha from which a place is surely in focus, and below minus that surely not: a chance of 0.83, see
+# Logits of alpha from which a place is surely in focus, and below which it surely is not: chances of 0.83 and 0.23, see
 # `bokehcli.subject.DECISION`. Only what lies between is changed.
-SURE = 4.0
+FOUND, REST = 4.0, -3.0
 FEWEST = 50  # pixels of the map of either kind; fewer have no colours to speak of
 TIMES = 2  # the photo is looked at in so many times the size of the map
 BINS = 48  # along each axis of CIELAB in 8 bits
 LEAST = 2e-6  # share that every colour has
-WEIGHT, LARGEST = 1.0, 4.0  # of the logarithm, and its largest value
+WEIGHT, LARGEST = 1.3, 4.0  # of the logarithm, and its largest value
 WINDOW = (3, 3)  # pixels of the map over which it is averaged
 
 
 def with_colours(logit: Float, image: Image) -> Float:
     """The logit of alpha (h, w), changed where it is in doubt by what the colours say.
 
-    image: the photo (H, W, 3), uint8 or uint16, of any size, RGB. Nothing changes where little is surely in focus, or surely
-    not.
+    image: the photo (H, W, 3), uint8 or uint16, of any size, RGB. What was found grows or shrinks; colours alone make no patch.
+    Nothing changes where little is surely in focus, or surely not.
     """
-    if min(np.count_nonzero(logit > SURE), np.count_nonzero(logit < -SURE)) < FEWEST:
+    if min(np.count_nonzero(logit > FOUND), np.count_nonzero(logit < REST)) < FEWEST:
         return logit
     height, width = logit.shape
     colours = colours_of(to_8_bits(resize(image, (TIMES * height, TIMES * width))))
     finer = resize(logit, colours.shape)
-    found, rest = finer > SURE, finer < -SURE
+    found, rest = finer > FOUND, finer < REST
     doubtful = ~(found | rest)
     evidence = np.zeros(finer.shape, np.float32)
     subject, background = (shares(colours[seen])[colours[doubtful]] for seen in (found, rest))
     evidence[doubtful] = np.clip(np.log(subject / background), -LARGEST, LARGEST)
     changed: Float = logit + np.float32(WEIGHT) * cv2.blur(resize(evidence, (height, width)), WINDOW)
+    patches = patches_of(changed)
+    of_colours = (patches > 0) & ~np.isin(patches, patches[logit > 0.0])
+    changed[of_colours] = logit[of_colours]
     return changed
 
 

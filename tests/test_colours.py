@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from bokehcli.colours import FEWEST, LARGEST, SURE, WEIGHT, with_colours
+from bokehcli.colours import FEWEST, FOUND, LARGEST, REST, WEIGHT, with_colours
 
 SIZE = 40, 60
 SUBJECT, BACKGROUND = (200, 60, 40), (40, 90, 180)
@@ -49,7 +49,7 @@ def test_colours_say_no_more_than_their_largest_value() -> None:
 def test_what_is_sure_stays_as_it_is() -> None:
     logit = map_in_doubt()
     changed = with_colours(logit, photo_of(SUBJECT, BACKGROUND))
-    sure = np.abs(logit) > SURE
+    sure = (logit > FOUND) | (logit < REST)
     away = cv2.erode(sure.astype(np.uint8), np.ones((2 * REACH + 3,) * 2, np.uint8), borderValue=1) > 0
     np.testing.assert_array_equal(changed[away], logit[away])
     assert ((changed > 0.0) == (logit > 0.0))[sure].all()
@@ -89,3 +89,15 @@ def test_a_photo_in_black_and_white_has_its_brightness() -> None:
     changed = with_colours(map_in_doubt(), photo_of((210,) * 3, (70,) * 3))
     inner = slice(DOUBTFUL.start + 1, DOUBTFUL.stop - 1)
     assert changed[inner, : SIZE[1] // 2 - 2].min() > 0.0 > changed[inner, SIZE[1] // 2 + 2 :].max()
+
+
+def test_colours_alone_make_no_patch() -> None:
+    logit = np.full(SIZE, -9.0, np.float32)
+    logit[:, :20] = 9.0
+    logit[10:20, 40:50] = -1.0
+    photo = photo_of(BACKGROUND, BACKGROUND)
+    photo[:, :80] = photo_of(SUBJECT, SUBJECT)[:, :80]
+    photo[40:80, 160:200] = photo_of(SUBJECT, SUBJECT)[40:80, 160:200]
+    np.testing.assert_array_equal(with_colours(logit, photo) > 0.0, logit > 0.0)
+    logit[15, 45] = 0.5
+    assert (with_colours(logit, photo) > 0.0)[11:19, 41:49].all()
