@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bokehcli import cmyk, containers, heic, tiff_samples
+from bokehcli.complaints import overheard
 from bokehcli.containers import CutShort, Malformed, bmp, heif, jpeg, png, tiff
 from bokehcli.errors import DecodeError, MissingDependency, UnsupportedPhoto
 from bokehcli.opencv import cv2
@@ -34,8 +35,7 @@ def decode_photo(data: bytes, name: str, options: DecodeOptions) -> Photo:
     """Read a photo of any supported container, whatever its name ends in.
 
     The picture is held to the size limit before any pixel is decoded. Raises DecodeError where the bytes are damaged
-    or no photo, UnsupportedPhoto where they are a photo that is not rendered. OpenCV's log is silent, but libjpeg and
-    libpng write some complaints about damaged pixels straight to stderr.
+    or no photo, UnsupportedPhoto where they are a photo that is not rendered.
     """
     if not data:
         raise DecodeError(name, "the file is empty")
@@ -81,7 +81,9 @@ def _decode(data: bytes, name: str, container: Container, options: DecodeOptions
         warnings += _check_tiff(data, name)
     carried, lost = containers.get_carried(data, container)
     orientation = _orientation(data, container, carried)
-    decoded, carried, told = _decode_pixels(data, name, container, carried)
+    with overheard() as complaints:
+        decoded, carried, told = _decode_pixels(data, name, container, carried)
+    warnings += [f"its pixels are damaged, and what could be read of them was rendered: {each}" for each in complaints[:1]]
     if decoded.dtype == np.float32 and not np.isfinite(decoded).all():
         warnings.append(f"{np.count_nonzero(~np.isfinite(decoded))} values that are no finite numbers were taken for black")
         decoded = np.nan_to_num(decoded, nan=0.0, posinf=0.0, neginf=0.0)
