@@ -2,11 +2,11 @@
 
     python -m tests.bench.doubt DATA [--model DIR] [--parts train,hires] [--every N]
 
-What the network finds in a photo, patches that are not clear left out, is held against its matte, at the size of the global
-state; where the folder's index says that there is no clear subject, its IoU is 0. Printed are, by the highest logit of alpha
-(`bokehcli.subject.PEAK`) and by the doubt (`bokehcli.subject.DOUBTS`), how many photos there are and what was found in
-them; and the area under the ROC curve of the doubt, and of the ambiguity, as measures that tell photos with an IoU below 0.6
-from others. Two cores take seven minutes over all parts.
+What is found in a photo, patches that are not clear left out, is held against its matte, at the size of the global state and
+with what the photo's colours say; where the folder's index says that there is no clear subject, its IoU is 0. Printed are, by
+the highest logit of alpha (`bokehcli.subject.PEAK`) and by the doubt (`bokehcli.subject.DOUBTS`), how many photos there are
+and what was found in them; and the area under the ROC curve of the doubt, and of the ambiguity, as measures that tell photos
+with an IoU below 0.6 from others. Two cores take seven minutes over all parts.
 """
 
 import argparse
@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 from scipy.stats import mannwhitneyu
 
+from bokehcli.colours import with_colours
 from bokehcli.infer import Network, open_network
 from bokehcli.model import find_lens_model
 from bokehcli.options import UNSURE_FROM, InferOptions, RunOptions
@@ -49,8 +50,9 @@ class Found:
 
 def found_in(network: Network, library: Library, index: int, no_subject: bool) -> Found | None:
     """None where too little is found. network: with a min_clarity of 0, so that it leaves nothing out."""
-    logit = clear_patches(network.global_state(library[index][0], None)[0], network.card.sure, CLARITY)
-    alpha = sigmoid(logit)
+    photo = library[index][0]
+    logit = clear_patches(network.global_state(photo, None)[0], network.card.sure, CLARITY)
+    alpha = sigmoid(with_colours(logit, photo))
     if np.count_nonzero(alpha > 0.5) < RunOptions.min_subject * alpha.size:
         return None
     right = iou(alpha, resize(unit_matte(library, index), (alpha.shape[0], alpha.shape[1])))
