@@ -16,9 +16,9 @@ NOTHING = -8.0  # logit of alpha where nothing is in focus
 # decision, and half in focus looks like a ghost. On 80 validation photos at 256 px the mean absolute error of alpha was 0.098
 # with 1, 0.079 with 2, 0.075 with 3.
 DECISION = 2.5
-# Logit of alpha that a subject reaches somewhere, where min_clarity is 1. Of 5,002 photos of the hires and training parts in
-# which a patch is clear enough 184 do not reach 0.8 of it. What was found in these has an IoU below 0.5 with the matte in 132,
-# and one above 0.8 in 14 (`python -m tests.bench.doubt DATA`).
+# Logit of alpha that a subject reaches somewhere, where min_clarity is 1. Of 5,001 photos of the hires and training parts in
+# which a patch is clear enough 183 do not reach 0.8 of it. What was found in these has an IoU below 0.5 with the matte in 124,
+# and one above 0.8 in 15 (`python -m tests.bench.doubt DATA`).
 PEAK = 11.25
 # Ambiguity from which a photo's mirror image is looked at as well: that of two in three of 308 photos of the hires and training
 # parts. IoU of 160 validation photos is 0.890 if none is looked at twice, 0.9005 if those above are, 0.9009 if all are, and the
@@ -26,8 +26,8 @@ PEAK = 11.25
 AMBIGUOUS = 0.05
 CANDIDATE = 0.25  # chance of being in focus from which what was not found may still be a part of the subject
 # How much of its strength the blur has left at such doubts: all up to UNSURE_FROM, none where nearly all of it is wrong.
-# Of the other 4,818 photos there 462 are above UNSURE_FROM, of which 9 are above 0.45. IoU is below 0.5 in 171 and in all 9,
-# and above 0.8 in 75 and in none. Of those up to UNSURE_FROM it is so in 119 and in 3,786.
+# Of the other 4,818 photos there 462 are above UNSURE_FROM, of which 9 are above 0.45. IoU is below 0.5 in 160 and in 8,
+# and above 0.8 in 84 and in none. Of those up to UNSURE_FROM it is so in 114 and in 3,791.
 DOUBTS = UNSURE_FROM, 0.24, 0.36, 0.45
 SHARES = 1.0, 0.3, 0.3, 0.0
 CERTAIN = 5.0  # highest logit of alpha from which a patch away from the point is a part of what is meant
