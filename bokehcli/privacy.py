@@ -12,15 +12,16 @@ from bokehcli.photo import Carried, Container
 OF_THE_PIXELS = ("APP0", "cHRM", "gAMA", "sRGB", "cICP", "mDCV", "mDCv", "cLLI", "cLLi", "pHYs", "density")
 ENTRY_BYTES = 12
 EXTENDED_HEAD = 32 + 4 + 4  # bytes of a piece of extended XMP before its text: digest, whole length, offset
-# Properties such as exif:GPSLatitude, or drone-dji:GpsLongtitude, as such drones spell it, whatever the prefix, as an
-# attribute, an element, or an empty element.
-PLACE = rb"(?:GPS|(?=[\w.-]*?(?:Latitude|Longt?itude|Altitude)))[\w.-]*+"
+# Properties such as exif:GPSLatitude, geo:lat, or drone-dji:GpsLongtitude and LRFTargetLat, as such drones spell them, whatever
+# the prefix, as an attribute, an element, or an empty element.
+NAMED = rb"(?:GPS|LRFTarget|(?=[\w.-]*?(?:Latitude|Longt?itude|Altitude)))[\w.-]*+"
+PLACE = rb"(?:%b|(?:lat|long?)(?![\w.-]))" % NAMED
 GPS_IN_XMP = (
-    re.compile(rb"\s+(?!xmlns:)[\w.-]+:%b\s*=\s*(\"[^\"]*\"|'[^']*')" % PLACE, re.IGNORECASE),
+    re.compile(rb"(?<!\s)\s++(?!xmlns:)[\w.-]+:%b\s*=\s*(\"[^\"]*\"|'[^']*')" % PLACE, re.IGNORECASE),
     re.compile(rb"<([\w.-]+:%b)(\s[^<>]*)?(?<!/)>.*?</\1\s*>" % PLACE, re.IGNORECASE | re.DOTALL),
     re.compile(rb"<[\w.-]+:%b(\s[^<>]*)?/>" % PLACE, re.IGNORECASE),
 )
-LEFT_IN_XMP = re.compile(rb"(?<!xmlns):" + PLACE, re.IGNORECASE)  # of a packet without the zeros of UTF-16
+LEFT_IN_XMP = re.compile(rb"(?<!xmlns):" + NAMED, re.IGNORECASE)  # of a packet without the zeros of UTF-16
 PLACE_IN_KEY = re.compile(rb"(?:[^\0]*:)?" + PLACE + rb"\0", re.IGNORECASE)  # of a text chunk of PNG, such as exif:GPSLatitude
 TEXT_CHUNKS = ("tEXt", "zTXt", "iTXt")
 

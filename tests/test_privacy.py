@@ -113,7 +113,7 @@ DJI_XMP = XMP.replace(
 ).replace(
     b"<xmp:Rating>",
     b"<drone-dji:GpsLongitude>+8.5</drone-dji:GpsLongitude><drone-dji:RelativeAltitude/>"
-    b"<camera:Latitude>47.1</camera:Latitude><xmp:Rating>",
+    b"<camera:Latitude>47.1</camera:Latitude><geo:lat>47.1</geo:lat><geo:long>8.5</geo:long><drone-dji:LRFTargetLon/><xmp:Rating>",
 )
 
 
@@ -124,8 +124,16 @@ def test_a_drones_place_in_xmp_is_taken_out_whatever_its_letters() -> None:
         assert (carried.xmp, len(warnings)) == (None, 1)
 
 
-def test_a_prefix_that_looks_like_a_place_is_none() -> None:
+def test_padding_of_megabytes_is_no_trouble() -> None:
+    padding = b" " * (2 << 20)
+    assert without_gps(Carried(xmp=XMP.replace(b"<xmp:Rating>", padding + b"<xmp:Rating>")))[0].xmp is not None
+    xmp = b"<rdf:Description" + padding + b'geo:lat="47.1"/>'
+    assert without_gps(Carried(xmp=xmp)) == (Carried(xmp=b"<rdf:Description/>"), ())
+
+
+def test_a_prefix_or_a_word_that_looks_like_a_place_is_none() -> None:
     xmp = XMP.replace(b"xmlns:xmp=", b'xmlns:gps="http://ns.example/" xmlns:xmp=')
+    xmp = xmp.replace(b"<xmp:Rating>", b"<dc:title><rdf:Alt><rdf:li>Late:long</rdf:li></rdf:Alt></dc:title><xmp:Rating>")
     assert without_gps(Carried(xmp=xmp)) == (Carried(xmp=xmp), ())
 
 
