@@ -19,6 +19,7 @@ from bokehcli.discover import Discovery, Job
 from bokehcli.entries import signature_of
 from bokehcli.errors import BokehError, MissingDependency, UsageError
 from bokehcli.remote import Place, Signature, Url
+from bokehcli.storage import exists
 
 SETTLED_S = 2.0  # that a file must stay as it is
 LOOK_S = 30.0  # between looks at the folders when nothing is told of them
@@ -87,19 +88,26 @@ class Watch:
     def _look(self) -> None:
         """Find what has arrived or changed since the last look."""
         try:
-            found = self.find(self._taken)
+            found = self.find(self._taken.keys() | self._arriving.keys())
         except UsageError as error:  # a source that is gone for now
             self._say_once(error)
             return
         for unreadable in found.unreadable:
             self._say_once(unreadable)
+        for refused in self._arriving.keys() - {job.source for job in found.jobs}:
+            del self._arriving[refused]
         for job in found.jobs:
             signature = signature_of(job.source)
             if job.source in self._arriving:
                 self._arriving[job.source].job = job
-            elif signature is not None and self._taken.get(job.source) != (job.destination, signature):
+            elif signature is not None and not self._is_done(job, signature):
                 age_s = min(max(0.0, time.time() - signature[1] / 1e9), SETTLED_S)
                 self._arriving[job.source] = Arrival(job, signature, time.monotonic() - age_s)
+
+    def _is_done(self, job: Job, signature: Signature) -> bool:
+        """Whether a photo was taken up as it is, and has not lost its name to another since."""
+        destination, before = self._taken.get(job.source, (None, None))
+        return before == signature and (destination == job.destination or exists(job.destination))
 
     def _settled(self) -> Iterator[Job]:
         """Those of the arriving photos that stay as they are."""

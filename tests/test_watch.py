@@ -205,8 +205,9 @@ def test_without_the_package_the_message_says_how_to_get_it(tmp_path: Path, monk
         watch.load()
 
 
-def test_a_photo_whose_destination_changes_is_done_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As when another photo arrives that has the name by right."""
+@pytest.fixture
+def looks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A watch that looks at each event, a minute after the one before."""
     seconds = 1000.0
 
     def events(*_: object, **__: object) -> Iterator[set[object]]:
@@ -217,6 +218,11 @@ def test_a_photo_whose_destination_changes_is_done_again(tmp_path: Path, monkeyp
 
     monkeypatch.setattr(watch, "load", lambda: SimpleNamespace(watch=events))
     monkeypatch.setattr(watch.time, "monotonic", lambda: seconds)
+
+
+@pytest.mark.usefixtures("looks")
+def test_a_photo_whose_destination_changes_is_done_again_unless_its_result_is_there(tmp_path: Path) -> None:
+    """As when another photo arrives that has the name by right, and when that one goes."""
     options = RunOptions(encode=EncodeOptions(container=Container.PNG))
     folder, out = tmp_path / "in", tmp_path / "out"
     save(folder / "a.bmp")
@@ -224,7 +230,35 @@ def test_a_photo_whose_destination_changes_is_done_again(tmp_path: Path, monkeyp
     assert taken_in(jobs) == {"a.bmp": "a.png"}
     save(folder / "a.png")
     assert taken_in(jobs) == {"a.bmp": "a.bmp.png", "a.png": "a.png"}
+    save(out / "a.png")
+    (folder / "a.png").unlink()
     assert taken_in(jobs) == {}
+
+
+@pytest.mark.usefixtures("looks")
+def test_a_photo_that_is_still_arriving_has_its_name_before_a_later_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folders, out = [tmp_path / "a", tmp_path / "b"], tmp_path / "out"
+    arriving = True
+    monkeypatch.setattr(watch, "_is_being_written", lambda _: arriving)
+    for folder in folders:
+        folder.mkdir()
+    refused: list[str] = []
+    jobs = watch.Watch(
+        folders,
+        out,
+        lambda earlier: discover(folders, out, RunOptions(), earlier=earlier),
+        lambda error: refused.append(str(error)),
+    ).jobs()
+    first = save(folders[1] / "x.png")
+    assert taken_in(jobs) == {}
+    save(folders[0] / "x.png")
+    assert taken_in(jobs) == {}
+    arriving = False
+    assert [job.source for job in islice(jobs, 6) if job is not None] == [first]
+    (said,) = refused
+    assert said.startswith(str(folders[0] / "x.png"))
 
 
 def taken_in(jobs: Iterator[Job | None]) -> dict[str, str]:
