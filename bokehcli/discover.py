@@ -5,6 +5,7 @@ import stat
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path, PurePath
 
 from bokehcli.entries import is_ledger
@@ -107,7 +108,7 @@ def discover(
     if not isinstance(out, Url) and os.path.exists(out) and not os.path.isdir(out):
         raise UsageError(f"{out}: the output must be a folder, and this is a file")
     forget_links()  # the file system may have changed since the last call
-    search = _Search(out, selection)
+    search = _Search(out, selection, (*sources, *listed))
     for source in sources:
         search.add(source)
     for source in listed:
@@ -143,14 +144,21 @@ def below(place: Place, folder: Place) -> PurePath:
 
 @dataclass
 class _Search:
-    """The photos found so far: (source, path relative to the output folder) by place, in order of discovery."""
+    """The photos found so far: (source, path relative to the output folder) by place, in order of discovery. asked: all that is
+    named."""
 
     out: Place
     selection: Selection
+    asked: Sequence[Path]
     photos: dict[str, tuple[Place, PurePath]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     unreadable: list[ReadError] = field(default_factory=list)
+
+    @cached_property
+    def named(self) -> set[tuple[int, int] | None]:
+        """What the file system knows all that is named by; asked for where an earlier run's results are found."""
+        return {identity(source) for source in self.asked}
 
     def add(self, source: Path) -> None:
         """Take one SRC, file or folder."""
@@ -190,7 +198,7 @@ class _Search:
         """Photos under folder, by name, each folder's files before its subfolders. Hidden names are left out, and results."""
         out = identity(self.out)
         for root, folders, files in os.walk(folder, onerror=self._note_unreadable):
-            if Path(root) != folder and any(map(is_ledger, files)):
+            if any(map(is_ledger, files)) and identity(Path(root)) not in self.named:
                 self.warnings.append(f"{root}: left out, it has results of an earlier run; name it to have them rendered")
                 folders.clear()
                 continue

@@ -41,7 +41,7 @@ def identity(path: Place) -> tuple[int, int] | None:
         return None
     try:
         status = path.stat()
-    except OSError:
+    except (OSError, ValueError):  # a name with a NUL byte
         return None
     return status.st_dev, status.st_ino
 

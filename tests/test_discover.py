@@ -85,6 +85,9 @@ def test_what_an_earlier_run_wrote_is_left_out_with_a_warning_unless_it_is_named
     assert discover([], out, RunOptions(), listed=[folder]).photos == 2
     named = find(folder / "sub" / "old", out=out)
     assert (landed(named, out), named.warnings) == (["b.jpg", "deep/c.jpg"], ())
+    both = discover([folder, folder / "sub" / "old"], out, RunOptions())
+    assert landed(both, out) == ["a.jpg", "sub/old/b.jpg", "sub/old/deep/c.jpg", "sub/older/d.jpg"]
+    assert both.warnings == ()
 
 
 def test_a_photo_given_twice_is_done_once(tmp_path: Path) -> None:
