@@ -105,10 +105,11 @@ def run_in_workers(
                 yield from collected()
             if crew.interrupted:
                 break
+            replaces = job.targets if options.existing is Existing.OVERWRITE else verdict.replaces
+            job = replace(job, replaces=replaces, settled=look)  # noqa: PLW2901
             started(job)
             if ledger is not None and not look:
                 ledger.started(job)
-            job = replace(job, replaces=verdict.replaces, settled=look)  # noqa: PLW2901
             if is_of_this_process(job.destination):
                 given[job.destination] = job = replace(job, returns=True)  # noqa: PLW2901
             try:

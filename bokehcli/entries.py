@@ -59,7 +59,8 @@ class State(StrEnum):
 class Entry:
     """One photo. destination: below the output folder. signature: of the photo. making: see `making_of`. result: signature of
     the last one, as it was written. changed_s: when it came to this state, in seconds of the epoch. times: it was taken up.
-    maps: those that belong to it, below the output folder, each with its signature as it was written; None if it was not.
+    maps: those that belong to it, below the output folder, each with its signature as it was written, or None if it was not;
+    None where the ledger is of a format that did not tell.
     """
 
     destination: Path
@@ -72,7 +73,7 @@ class Entry:
     elapsed_s: float = 0.0
     changed_s: float = 0.0
     times: int = 0
-    maps: Mapping[Path, Signature | None] = field(default_factory=dict)
+    maps: Mapping[Path, Signature | None] | None = field(default_factory=dict)
 
 
 def name_of(shard: Shard) -> str:
@@ -200,7 +201,7 @@ def _row(entry: Entry) -> tuple[object, ...]:
         entry.elapsed_s,
         entry.changed_s,
         entry.times,
-        json.dumps([(os.fspath(path), signature) for path, signature in entry.maps.items()]),
+        None if entry.maps is None else json.dumps([(os.fspath(path), signature) for path, signature in entry.maps.items()]),
     )
 
 
@@ -219,7 +220,7 @@ def _entries(connection: sqlite3.Connection) -> Iterator[Entry]:
             elapsed_s=elapsed_s,
             changed_s=changed_s,
             times=times,
-            maps={Path(name): signature and (signature[0], signature[1]) for name, signature in json.loads(maps or "[]")},
+            maps=None if maps is None else {Path(name): each and (each[0], each[1]) for name, each in json.loads(maps)},
         )
 
 

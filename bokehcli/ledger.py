@@ -179,23 +179,34 @@ class Ledger:
         return Verdict(replaces=ours)
 
     def _is_ours(self, job: Job, place: Place, known: Entry) -> bool:
-        """Whether what is at one of a job's targets, if anything, was written for the photo that is known, and not changed."""
-        results = {known.destination: known.result, **known.maps}
-        name = self._below(place)
-        if known.state is State.STARTED:
-            return name in results
-        written = results.get(name)
-        return written is not None and written == signature_in(job, place)
+        """Whether what is at one of a job's targets, if anything, was written for the photo that is known, and not changed.
+
+        Of a photo that was taken up a target without a signature may have been written. Maps of which the ledger does not know
+        go with their photo.
+        """
+        started, name = known.state is State.STARTED, self._below(place)
+        if name == known.destination:
+            return started or (known.result is not None and known.result == signature_in(job, place))
+        if known.maps is None:
+            return self._is_ours(job, job.destination, known)
+        if started and name in known.maps and known.maps[name] is None:
+            return True
+        there = signature_in(job, place)
+        if there is None:
+            return False
+        return any((entry.maps or {}).get(name) == there for entry in (known, *self.entries.values()))
 
     def started(self, job: Job) -> None:
-        """Enter that a photo is taken up."""
+        """Enter that a photo is taken up, and which maps it may write."""
         before = self.entries.get(self._key(job))
         entry = self._entry_of(job, State.STARTED)
-        maps: dict[Path, Signature | None] = {self._below(place): None for place in job.targets if place != job.destination}
+        written = (place for place in job.targets if place in job.replaces or not is_there(job, place))
+        maps: dict[Path, Signature | None] = {self._below(place): None for place in written if place != job.destination}
+        entry = replace(entry, times=entry.times + 1, maps=maps)
         if before is not None:
-            entry = replace(entry, times=before.times, result=before.result)
-            maps |= before.maps
-        self._write([replace(entry, times=entry.times + 1, maps=maps)])
+            known = before.maps if not maps else {**(before.maps or {}), **maps}
+            entry = replace(entry, times=before.times + 1, result=before.result, maps=known)
+        self._write([entry])
 
     def finished(self, outcome: Outcome) -> None:
         """Enter what became of a photo that was taken up. What may pass, such as a full disk, leaves it to be done."""
@@ -210,8 +221,9 @@ class Ledger:
             state, result = State.DONE, _as_written(outcome, outcome.destination)
         elif outcome.lasting:
             state, making = State.FAILED, self.failing
-        maps = {self._below(place): _as_written(outcome, place) for place in outcome.written if place != outcome.destination}
-        entry = replace(before, state=state, making=making, result=result, maps={**before.maps, **maps}, error=outcome.reason)
+        written = {self._below(place): _as_written(outcome, place) for place in outcome.written if place != outcome.destination}
+        maps = {**(before.maps or {}), **written} if written else before.maps
+        entry = replace(before, state=state, making=making, result=result, maps=maps, error=outcome.reason)
         self._write([replace(entry, elapsed_s=outcome.elapsed_s, changed_s=time.time())])
 
     def _key(self, job: Job | Outcome) -> Path:

@@ -208,12 +208,45 @@ def test_a_ledger_that_does_not_know_of_maps_is_gone_on_with(job: Job, with_maps
         connection.execute("ALTER TABLE photos DROP COLUMN maps")
         connection.execute("PRAGMA user_version = 1")
     (entry,) = read(path.parent)
-    assert entry.maps == {}
+    assert entry.maps is None
     assert verdict(job) == (Status.SKIPPED, False)
+    write(replace(with_maps, destination=with_maps.alpha))  # its run made maps
+    assert verdict(with_maps) == (Status.SKIPPED, False)
     assert verdict(with_maps, making="other") == (None, True)
+    enter(job, done(job), making="third")
+    (entry,) = read(path.parent)
+    assert entry.maps is None
     enter(with_maps, done(with_maps), making="other")
     (entry,) = read(path.parent)
-    assert set(entry.maps) == {Path("sub", "in.alpha.png"), Path("sub", "in.defocus.png")}
+    assert set(entry.maps or {}) == {Path("sub", "in.alpha.png"), Path("sub", "in.defocus.png")}
+    assert with_maps.alpha is not None
+    with_maps.alpha.write_bytes(b"retouched")
+    assert verdict(with_maps, making="third") == (Status.FAILED, False)
+
+
+def test_a_map_that_was_retouched_before_a_run_was_killed_stays(job: Job, with_maps: Job) -> None:
+    assert with_maps.alpha is not None
+    enter(with_maps, done(with_maps))
+    with_maps.alpha.write_bytes(b"retouched")
+    enter(job, making="other")  # without maps, and killed
+    assert verdict(with_maps, making="other") == (Status.FAILED, False)
+    with_maps.alpha.write_bytes(b"result")
+    os.utime(with_maps.alpha, ns=(0, 0))
+    assert verdict(with_maps, making="other") == (Status.FAILED, False)
+    with_maps.alpha.unlink()
+    assert verdict(with_maps, making="other") == (None, True)
+
+
+def test_maps_that_went_with_another_name_of_the_photo_are_ours(job: Job, with_maps: Job) -> None:
+    """As when --format makes in.png.jpg of in.png, and later does not."""
+    enter(job, done(job))
+    renamed = replace(with_maps, destination=with_maps.destination.with_name("in.png.jpg"))
+    enter(renamed, done(renamed))
+    with opened(with_maps, "other") as ledger:
+        assert set(judge(with_maps, RunOptions(), ledger).replaces) == set(with_maps.targets)
+    assert with_maps.alpha is not None
+    with_maps.alpha.write_bytes(b"retouched")
+    assert verdict(with_maps, making="other") == (Status.FAILED, False)
 
 
 def test_what_somebody_put_there_meanwhile_is_never_replaced(job: Job) -> None:
