@@ -26,7 +26,7 @@ from bokehcli.model import find_model
 from bokehcli.options import RunOptions
 from bokehcli.outcome import Outcome, Status, failed, given_up
 from bokehcli.pipeline import Renderer, open_renderer
-from bokehcli.remote import Place
+from bokehcli.places import absolute
 from bokehcli.storage import ALREADY_EXISTS
 
 LOCAL = "local:"
@@ -236,13 +236,9 @@ def digest_of(options: RunOptions) -> str:
 
 def made_absolute(job: Job) -> Job:
     """The same job for a process that works in another folder."""
-
-    def absolute(place: Place | None) -> Place | None:
-        return Path(os.path.abspath(place)) if isinstance(place, Path) else place
-
-    paths = {name: absolute(getattr(job, name)) for name in ("source", "destination", "alpha", "defocus")}
-    there = replace(job, **paths)  # type: ignore[arg-type]  # source and destination are never None
-    return replace(there, replaces=tuple(path for path in there.targets if path in map(absolute, job.replaces)))
+    source, destination, *replaces = map(absolute, (job.source, job.destination, *job.replaces))
+    alpha, defocus = (place if place is None else absolute(place) for place in (job.alpha, job.defocus))
+    return replace(job, source=source, destination=destination, alpha=alpha, defocus=defocus, replaces=tuple(replaces))
 
 
 def as_given(outcome: Outcome, task: Task) -> Outcome:

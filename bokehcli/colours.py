@@ -41,10 +41,10 @@ def with_colours(logit: Float, image: Image) -> Float:
     finer = resize(logit, colours.shape)
     found, rest = finer > FOUND, finer < REST
     doubtful = ~(found | rest)
-    evidence = np.zeros(finer.shape, np.float32)
-    subject, background = (shares(colours[seen])[colours[doubtful]] for seen in (found, rest))
-    evidence[doubtful] = np.clip(np.log(subject / background), -LARGEST, LARGEST)
-    changed: Float = logit + np.float32(WEIGHT) * cv2.blur(resize(evidence, (height, width)), WINDOW)
+    log_ratio = np.zeros(finer.shape, np.float32)
+    subject, background = (histogram(colours[seen])[colours[doubtful]] for seen in (found, rest))
+    log_ratio[doubtful] = np.clip(np.log(subject / background), -LARGEST, LARGEST)
+    changed: Float = logit + np.float32(WEIGHT) * cv2.blur(resize(log_ratio, (height, width)), WINDOW)
     patches = patches_of(changed)
     of_colours = (patches > 0) & ~np.isin(patches, patches[logit > 0.0])
     changed[of_colours] = logit[of_colours]
@@ -58,6 +58,6 @@ def colours_of(picture: NDArray[np.uint8]) -> NDArray[np.int32]:
     return numbers
 
 
-def shares(colours: NDArray[np.int32]) -> NDArray[np.float64]:
-    """(BINS^3): how much of some pixels each bin has, by the numbers of their bins."""
+def histogram(colours: NDArray[np.int32]) -> NDArray[np.float64]:
+    """(BINS^3), normalised: the share that each bin has of some pixels (n), given by the numbers of their bins, and LEAST."""
     return np.bincount(colours, minlength=BINS**3) / max(1, colours.size) + LEAST

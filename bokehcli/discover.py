@@ -90,9 +90,9 @@ def discover(
     """Find the photos and give each a destination of its own under out.
 
     A file SRC lands at out/name; the contents of a folder SRC are mirrored under out, without folders in it that runs wrote
-    into, as their ledgers tell. A photo that is given twice is
-    done once. Where a new suffix makes two destinations one (a.jpg and a.png with --format jpeg), the converted photo
-    keeps its old suffix (a.png.jpg); maps that would share a name do likewise (a.png.alpha.png).
+    into, as their ledgers tell, unless they are named. A photo that is given twice is done once. Where a new suffix makes two
+    destinations one (a.jpg and a.png with --format jpeg), the converted photo keeps its old suffix (a.png.jpg); maps that
+    would share a name do likewise (a.png.alpha.png).
 
     listed: photos and folders that a list names. Each keeps its whole path under out: that from the working folder when it
     is inside, else that from the root. One that cannot be read is among the unreadable ones, and what lies in the output

@@ -33,6 +33,7 @@ from bokehcli.errors import LedgerError
 from bokehcli.lock import Lock
 from bokehcli.options import Existing, RunOptions
 from bokehcli.outcome import Outcome, Status
+from bokehcli.places import absolute
 from bokehcli.remote import Place, Signature, Url
 from bokehcli.shard import WHOLE, Shard
 from bokehcli.storage import exists
@@ -213,7 +214,7 @@ class Ledger:
         if outcome.destination is None or outcome.status is Status.SKIPPED:
             return
         before = self.entries.get(self._key(outcome))
-        if before is None or before.state is not State.STARTED or before.source != _whole(outcome.source):
+        if before is None or before.state is not State.STARTED or before.source != absolute(outcome.source):
             return
         # no longer STARTED: if nothing was written, what lies there, if anything, is the earlier result or not ours
         state, making, result = State.PLANNED, self.making, before.result
@@ -239,7 +240,7 @@ class Ledger:
     def _entry_of(self, job: Job, state: State) -> Entry:
         return Entry(
             destination=self._key(job),
-            source=_whole(job.source),
+            source=absolute(job.source),
             signature=signature_in(job, job.source),
             making=self.making,
             state=state,
@@ -260,11 +261,7 @@ class Ledger:
 
 def _is_ousted(known: Entry, job: Job) -> bool:
     """Whether what is known is of a photo that has another destination now, because of this one."""
-    return known.source in map(_whole, job.ousts)
-
-
-def _whole(place: Place) -> Place:
-    return place if isinstance(place, Url) else Path(os.path.abspath(place))
+    return known.source in map(absolute, job.ousts)
 
 
 def _as_written(outcome: Outcome, place: Place) -> Signature | None:

@@ -8,6 +8,11 @@ from pathlib import Path
 from bokehcli.remote import Place, Url
 
 
+def absolute(place: Place) -> Place:
+    """The place wherever the process is, links and all; that of an object as it is."""
+    return place if isinstance(place, Url) else Path(os.path.abspath(place))
+
+
 def unlinked(path: Place) -> str:
     """Where a name is: its folder without links, and the name itself (a link is a photo of its own)."""
     if isinstance(path, Url):
