@@ -11,9 +11,9 @@ from bokehcli.listing import STDIN
 ALL = "bokehcli.help_all"  # key in a context: every option is to be shown
 # What --help leaves to --help-all.
 RARE = {
-    *("null", "shard", "retry_failed", "no_ledger", "report", "save_maps", "blades", "cat_eye", "highlights", "min_subject"),
-    *("min_clarity", "unsure", "strip_metadata", "strict", "threads", "scheduler", "max_megapixels", "time_limit", "model"),
-    *("device", "verbose"),
+    *("null", "shard", "retry_failed", "no_ledger", "report", "save_maps", "blades", "cat_eye", "highlights", "grain"),
+    *("min_subject", "min_clarity", "unsure", "strip_metadata", "strict", "threads", "scheduler", "max_megapixels"),
+    *("time_limit", "model", "device", "verbose"),
 }
 NOT_PIPED = (
     *("files_from", "include", "exclude", "shard", "json", "dry_run", "save_maps", "report", "gallery", "preserve_times"),

@@ -158,6 +158,9 @@ CatEye = Annotated[
 Highlights = Annotated[
     float, _option("--highlights", metavar="0..1", help="How much clipped highlights glow when blurred.", panel="Lens")
 ]
+Grain = Annotated[
+    float, _option("--grain", metavar="0..2", help="How much of the photo's own grain the blur gets back.", panel="Lens")
+]
 Focus = Annotated[
     Any,  # a tuple would be taken for two arguments
     _option(

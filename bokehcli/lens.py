@@ -10,15 +10,15 @@ import math
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bokehcli import optics
+from bokehcli.grain import grain_of
 from bokehcli.layers import layer_positions, map_at, neighbours_of, places_of
-from bokehcli.light import CODES, Patch, Scene, enlarge, resized, source_table
+from bokehcli.light import CODES, Patch, Scene, behind_table, enlarge, resized, source_table
 from bokehcli.opencv import cv2, threads
 from bokehcli.options import LensOptions
 from bokehcli.pixels import round_up
@@ -85,6 +85,7 @@ class Lens:
         self.scene = Scene(image, alpha, optics.highlight_gain(options.highlights), curves)
         self.largest_px = optics.radius_px(options.strength, self.scene.size)
         self.radii_px = optics.octave_radii_px(self.largest_px)
+        self.grain = None if options.grain == 0.0 or image.dtype == np.float32 else grain_of(image, options.grain)
         cell_px = round_up(-(-max(alpha.shape) // CAT_EYE_CELLS), 8)
         self.tile_px = cell_px if options.cat_eye > 0.0 else TILE_PX
 
@@ -186,6 +187,18 @@ class Lens:
                 cut = self.cut_at(top + bottom * self.tile_px, left + right * self.tile_px)
                 yield optics.aperture_kernel(radius_px, self.options.blades, cut), share_y * share_x
 
+    def noise_at(self, block: Block, box: Box, background: Image) -> Float | None:
+        """(h, w, 3): the grain that a box of a block has lost, in units of the photo's values; None without grain.
+
+        background (h, w, 3) uint16: what is seen there, see `develop`. Where the blur is small the photo's own is left in part.
+        """
+        if self.grain is None:
+            return None
+        share = None
+        if block.reduction == 1:
+            share = optics.lost_noise(map_at(self.defocus, self.scene.size, box, 1) * np.float32(self.largest_px))
+        return self.grain.at(box, background, float(np.iinfo(self.scene.image.dtype).max), share)
+
     def share_of(self, first: int, last: int, reduction: int, edge_px: int) -> Float:
         """How far across its tile, which begins at edge_px, each of the reduced pixels from first to last lies: 0 to 1."""
         middle_px = (np.arange(first, last, dtype=np.float32) + np.float32(0.5)) * np.float32(reduction)
@@ -216,7 +229,9 @@ def paint(rendered: Image, lens: Lens, block: Block) -> None:
     photo, alpha = rendered[block.box.slices], lens.scene.alpha[block.box.slices]
     for first in range(0, block.box.height, ROWS_PX):
         rows = slice(first, first + ROWS_PX)
-        compose(photo[rows], alpha[rows], background[rows], None if known is None else known[rows])
+        top, bottom = block.box.top + first, min(block.box.top + first + ROWS_PX, block.box.bottom)
+        noise = lens.noise_at(block, Box(top, bottom, block.box.left, block.box.right), background[rows])
+        compose(photo[rows], alpha[rows], background[rows], None if known is None else known[rows], noise)
 
 
 def develop(light: Float, scene: Scene) -> Image:
@@ -224,34 +239,34 @@ def develop(light: Float, scene: Scene) -> Image:
     return scene.developed(light if len(light) == 3 else light[:3] / np.maximum(light[3], optics.MIN_WEIGHT))
 
 
-def compose(photo: Image, alpha: NDArray[np.uint8], background: Image, known: Float | None) -> None:
+def compose(photo: Image, alpha: NDArray[np.uint8], background: Image, known: Float | None, noise: Float | None) -> None:
     """Put the background (h, w, 3), see `develop`, around what is in focus in the photo (h, w, 3), in place.
 
-    known: how much of the background's light reaches each pixel, 1 or more being enough; None where it is everywhere.
+    known: how much of the background's light reaches each pixel, 1 or more being enough; None where it is everywhere. noise:
+    (h, w, 3) that is added to the background, in units of the photo's values.
     """
     if alpha.min() == 255:
         return
     scale = 1.0 if photo.dtype == np.float32 else np.iinfo(photo.dtype).max / (CODES - 1)
     depth = DEPTHS[photo.dtype.name]
-    if known is None and alpha.max() == 0:
+    alone = known is None and alpha.max() == 0
+    if alone and noise is None:
         photo[:] = cv2.convertScaleAbs(background, alpha=scale) if depth == cv2.CV_8U else background
         return
-    share = cv2.LUT(alpha, behind_table())
-    if known is not None:
-        share *= np.minimum(np.maximum(known, cv2.LUT(alpha, source_table())), np.float32(1.0))
-    composed = photo.astype(np.float32)
-    change = np.multiply(background, np.float32(scale), dtype=np.float32)
-    change -= composed
-    cv2.multiply(change, cv2.merge([share] * 3), dst=change)
-    composed += change
+    composed = np.multiply(background, np.float32(scale), dtype=np.float32)
+    if noise is not None:
+        composed += noise
+        np.maximum(composed, np.float32(0.0), out=composed)
+    if not alone:
+        share = cv2.LUT(alpha, behind_table())
+        if known is not None:
+            share *= np.minimum(np.maximum(known, cv2.LUT(alpha, source_table())), np.float32(1.0))
+        kept = photo.astype(np.float32)
+        composed -= kept
+        cv2.multiply(composed, cv2.merge([share] * 3), dst=composed)
+        composed += kept
     eight_bits = depth == cv2.CV_8U  # the same for them, in less than half the time
     photo[:] = cv2.convertScaleAbs(composed) if eight_bits else cv2.addWeighted(composed, 1.0, composed, 0.0, 0.0, dtype=depth)
-
-
-@lru_cache(maxsize=1)
-def behind_table() -> Float:
-    """1 - alpha for every value of alpha."""
-    return (np.arange(255, -1, -1, dtype=np.float32) / np.float32(255)).astype(np.float32)
 
 
 def convolved(light: Float, kernel: Float) -> Float:

@@ -227,6 +227,12 @@ def source_table() -> Float:
     return source
 
 
+@lru_cache(maxsize=1)
+def behind_table() -> Float:
+    """1 - alpha for every value of alpha."""
+    return (np.arange(255, -1, -1, dtype=np.float32) / np.float32(255)).astype(np.float32)
+
+
 @lru_cache(maxsize=8)
 def linear_table(dtype: str, curve: Curve) -> Float:
     """Linear light of every value of an integer type."""

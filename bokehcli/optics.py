@@ -68,6 +68,17 @@ def reduced_radius_px(radius_px: float, reduction: int) -> float:
     return math.sqrt((radius_px / reduction) ** 2 - 0.5)
 
 
+def lost_noise(radius_px: Float) -> Float:
+    """Deviation of what a blur takes of white noise, of the noise's own.
+
+    The mean over a disc leaves 1 / (pi r^2) of the variance, one below a pixel all of it; between, the two join smoothly.
+    """
+    area_px = np.float32(math.pi) * radius_px * radius_px
+    left = (np.float32(1.0) + area_px**1.5) ** np.float32(-2.0 / 3.0)
+    lost: Float = np.sqrt(np.float32(1.0) - left)
+    return lost
+
+
 def highlight_gain(highlights: float) -> float:
     """Slope constant c of the highlight curve, [0, 1), for a setting in [0, 1]; see `expand`.
 

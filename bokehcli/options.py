@@ -63,19 +63,23 @@ class LensOptions:
 
     strength: 0 (none) to 1 (an f/1.2 portrait lens). blades: 0 for a round aperture, else 4 to 16 straight ones.
     cat_eye: 0 to 1, how much the aperture is cut off towards the corners. highlights: 0 to 1, how much brighter
-    than white a clipped highlight is taken to have been.
+    than white a clipped highlight is taken to have been. grain: 0 to 2, how much of the photo's own grain is given to
+    what is blurred, 1 being as much as the photo has.
     """
 
     strength: float = 0.5
     blades: int = 0
     cat_eye: float = 0.0
     highlights: float = 0.5
+    grain: float = 1.0
 
     def __post_init__(self) -> None:
         for name in ("strength", "cat_eye", "highlights"):
             value = getattr(self, name)
             if not 0.0 <= value <= 1.0:
                 raise UsageError(f"{name.replace('_', '-')} must be between 0 and 1, not {value:g}")
+        if not 0.0 <= self.grain <= 2.0:
+            raise UsageError(f"grain must be between 0 and 2, not {self.grain:g}")
         if self.blades != 0 and not 4 <= self.blades <= 16:
             raise UsageError(f"blades must be 0 (round) or between 4 and 16, not {self.blades}")
 

@@ -132,10 +132,11 @@ def test_options_reach_the_stages_and_have_their_defaults_from_the_options(
     assert main(line) == 2
     assert given.pop() == RunOptions()
     options = "--f-number 2 --blades 7 --cat-eye 0.25 --highlights 0 --jobs 1 --threads 3 --device cpu --model m --focus 0.25,1"
+    options += " --grain 0.5"
     options += " --strip-gps --strip-metadata --preserve-times --strict --time-limit 9"
     assert main([*line, *options.split(), "--max-megapixels", "12.5", "--quality", "77", "--overwrite"]) == 2
     run = given.pop()
-    assert run.lens == LensOptions(strength=strength_of_f_number(2), blades=7, cat_eye=0.25, highlights=0)
+    assert run.lens == LensOptions(strength=strength_of_f_number(2), blades=7, cat_eye=0.25, highlights=0, grain=0.5)
     assert (run.jobs, run.infer.threads, run.infer.device, run.infer.model) == (1, 3, "cpu", Path("m"))
     assert run.focus == (0.25, 1.0)
     assert (run.strict, run.time_limit_s) == (True, 9)

@@ -136,7 +136,7 @@ def test_what_was_done_is_in_the_xmp_of_what_was_done_to(tmp_path: Path) -> None
     job = job_for(saved(tmp_path / "a.jpg", picture()), tmp_path / "out")
     for options, done in (({}, True), ({"min_subject": 0.51}, False), ({"lens": LensOptions(strength=0)}, False)):
         assert renderer(existing=Existing.OVERWRITE, **options).render_photo(job).status is Status.DONE
-        told = b"strength 0.5, blades 0, cat-eye 0, highlights 0.5" in job.destination.read_bytes()
+        told = b"strength 0.5, blades 0, cat-eye 0, highlights 0.5, grain 1" in job.destination.read_bytes()
         assert told is done
 
 

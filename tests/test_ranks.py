@@ -15,7 +15,7 @@ RANKS = {
     0: ["errors"],
     1: [
         *("photo", "options", "outcome", "resources", "model", "containers", "privacy", "xmp"),
-        *("opencv", "pixels", "optics", "light", "layers", "tiling", "tone", "packing", "pyramid"),
+        *("opencv", "pixels", "optics", "grain", "light", "layers", "tiling", "tone", "packing", "pyramid"),
         *("colours", "strands", "subject", "complaints"),
         *("cmyk", "heic", "tiff_samples", "printable", "listing", "selection", "shard", "budget"),
         *("session", "pairs", "similarity", "interrupts", "remote", "places", "entries"),
