@@ -46,7 +46,7 @@ def write(data: Path, out: Path, count: int, part: str, long_side: int, suffix: 
             top, left = (int(rng.integers(0, max(1, side // 8))) for side in matte.shape)
             photo, matte = (np.ascontiguousarray(image[top:, left:][:, ::-1]) for image in (photo, matte))
         defocus = layout(to_unit(resize(matte, (LAYOUT_PX, LAYOUT_PX))), rng)
-        shallow = render(photo, matte, defocus, LensOptions(strength=STRENGTH))
+        shallow = render(photo, matte, defocus, LensOptions(strength=STRENGTH, grain=0.0))
         cv2.imwrite(str(out / "original" / f"{number:05}{suffix}"), photo[:, :, ::-1])
         cv2.imwrite(str(out / "bokeh" / f"{number:05}{suffix}"), shallow[:, :, ::-1])
     return count
