@@ -1,12 +1,16 @@
-"""Hair, whiskers, feathers, spines: what is thin and stands out from a smooth background beside a subject stays in focus.
+"""What stands out from a smooth background beside a subject stays in focus: hair, whiskers, feathers, and its own rim.
 
 The network's maps end in a smooth line, as the mattes did that it learned from. A lens that blurs all beyond that line cuts
 hair off. Where the background near the edge is smooth, what is thin there and differs from it can be told without a network:
 by how much a pixel is away from the mean of the background around it, measured by how much the background itself, farther
 out, is away from its own. Such a pixel is shown as it is, which in front of a smooth background is never wrong by much; in
 front of a busy one nothing is done.
+
+That line also lies a little inside or is a slow ramp where a large photo has a sharp edge. There it need not be thin: all that
+stands out within a few pixels of the line, as far as the subject nearby does, is the subject.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -30,8 +34,16 @@ TILE_PX, TOGETHER_PX = 128, 768
 REACH, WIDE, NEAR, BEYOND = 0.02, 0.005, 0.01, 0.03
 # A pixel is a strand in part from so many times the background's own mean deviation on, and in full from twice that.
 STANDS_OUT = 3.5
+# How far beyond the line the rim reaches, in shares of the long side; the largest alpha of 255 so near from which it counts in
+# part, and in full; the sigma, in reduced pixels, by which that is smoothed.
+RIM, RIM_FROM, RIM_FULL, RIM_SIGMA_PX = 0.006, 96, 192, 0.7
+# A pixel is rim in part from the limit of a strand on, and in full from as far beyond it as the limit itself, or as so much of
+# what the subject nearby is off the background.
+RIM_CONTRAST = 0.6
+SURE = 250  # alpha of 255, from which a reduced pixel is the subject
 SMOOTHEST = 2.5  # levels of 255: the deviation of a background that is as smooth as can be, for that of noise and of rounding
 BARE = 6  # alpha of 255, below which a reduced pixel is background
+BESIDE = 0.2  # weight of what is within RIM of the edge, and may be the subject, in the mean of the background
 TWICE = 2  # the means are taken anew without what stood out from the first ones
 LEAST = 0.01  # share of a neighbourhood that must be background for its mean to count
 FEW = np.float32(1e-3)  # weight of the whole picture's mean in each of its parts
@@ -42,18 +54,20 @@ BOX = 1.22  # half a side, in sigmas, of a box that is taken twice: a variance o
 class Background:
     """The background beside the edge, of a photo made `times` smaller, a power of two; sides are rounded up.
 
-    All uint8. colour: (h, w, 3), its mean. limit: (h, w), the deviation from that from which something is a strand. counts:
-    (h, w), how much a strand there counts, 255 for all of it.
+    All uint8. colour: (h, w, 3), its mean. limit: (h, w), the deviation from that from which something stands out. contrast:
+    (h, w), the subject's mean deviation from it. strands, rim: (h, w), how much of either counts there, 255 for all of it.
     """
 
     times: int
     colour: Bytes
     limit: Bytes
-    counts: Bytes
+    contrast: Bytes
+    strands: Bytes
+    rim: Bytes
 
 
 def with_strands(pictures: Sequence[Image], alpha: Bytes) -> Bytes:
-    """Alpha (H, W) with the strands beside what is in focus; it only grows.
+    """Alpha (H, W) with the rim of what is in focus and the strands beside it; it only grows.
 
     pictures: the photo (H, W, 3) uint8 or uint16, and before it the halves, ascending, see `bokehcli.infer.pyramid`. alpha:
     uint8, 255 in focus. One thread: two saved 3 of 27 ms for 12 megapixels.
@@ -65,7 +79,7 @@ def with_strands(pictures: Sequence[Image], alpha: Bytes) -> Bytes:
     for tile in tiles_of(background, alpha.shape):
         own = clip(grow(tile, wide - 1), alpha.shape)
         image, solid = to_8_bits(pictures[-1][own.slices]), alpha[own.slices]
-        found = strands_in(image, solid, background_at(background, own), wide)
+        found = standing_out(image, solid, background_at(background, own), wide)
         if found is not None:
             grown[tile.slices] = cv2.max(alpha[tile.slices], found[inside(tile, own).slices])
     return grown
@@ -94,15 +108,39 @@ def background_of(pictures: Sequence[Image], alpha: Bytes) -> Background | None:
     if not away.any() or not counts.any():
         return None
     single = to_8_bits(pictures[-1][::times, ::times]).astype(np.float32)
-    known, weight = np.maximum(around(away, BEYOND * long_side), np.float32(LEAST)), bare
+    largest = largest_near(share)
+    trusted = bare * np.where(largest < BARE, np.float32(1.0), np.float32(BESIDE))
+    known, weight = np.maximum(around(away, BEYOND * long_side), np.float32(LEAST)), trusted
     for _ in range(TWICE):
         colour = mean_around(small, weight, NEAR * long_side)
         deviation = largest_channel(cv2.absdiff(single, colour)) * away
         local = around(deviation, BEYOND * long_side) / known
         usual = np.where(known > LEAST, local, np.float32(deviation.sum() / away.sum()))
         limit = np.float32(STANDS_OUT) * np.maximum(usual, np.float32(SMOOTHEST))
-        weight = bare * (largest_channel(cv2.absdiff(small, colour)) < limit)
-    return Background(times, cv2.convertScaleAbs(colour), cv2.convertScaleAbs(limit), cv2.convertScaleAbs(counts, alpha=255.0))
+        weight = trusted * (largest_channel(cv2.absdiff(small, colour)) < limit)
+    sure = (share > SURE).astype(np.float32)
+    off = around(largest_channel(cv2.absdiff(single, colour)) * sure, NEAR * long_side)
+    contrast = off / np.maximum(around(sure, NEAR * long_side), np.float32(LEAST))
+    bytes_of = cv2.convertScaleAbs
+    counting = (bytes_of(share_of, alpha=255.0) for share_of in (counts, rim_of(largest, share)))
+    return Background(times, bytes_of(colour), bytes_of(limit), bytes_of(contrast), *counting)
+
+
+def largest_near(share: Bytes) -> Bytes:
+    """(h, w): the largest value within RIM."""
+    reach_px = RIM * max(share.shape)
+    places = np.arange(-math.ceil(reach_px), math.ceil(reach_px) + 1)
+    disc = np.hypot(places[:, None], places[None, :]) <= reach_px
+    largest: Bytes = cv2.dilate(share, disc.astype(np.uint8))
+    return largest
+
+
+def rim_of(largest: Bytes, share: Bytes) -> Float:
+    """(h, w), 0 to 1: how much of what stands out is the subject's rim. share: of 255, of each pixel in focus."""
+    smooth = cv2.GaussianBlur(largest.astype(np.float32), (0, 0), RIM_SIGMA_PX)
+    rim: Float = np.clip((smooth - np.float32(RIM_FROM)) / np.float32(RIM_FULL - RIM_FROM), 0.0, 1.0)
+    rim[share == 255] = 0.0
+    return rim
 
 
 def mean_around(picture: Float, weight: Float, sigma_px: float) -> Float:
@@ -125,7 +163,7 @@ def tiles_of(background: Background, size: tuple[int, ...]) -> Iterator[Box]:
     """The tiles of a photo of (height, width) in which a strand may lie; such as lie side by side are one, up to a few."""
     last: Box | None = None
     for tile in boxes_of(size, TILE_PX):
-        if not background.counts[clip(grow(shrink(tile, background.times), 1), background.counts.shape).slices].any():
+        if not background.strands[clip(grow(shrink(tile, background.times), 1), background.strands.shape).slices].any():
             continue
         if last is not None and last.top == tile.top and last.right == tile.left and last.width < TOGETHER_PX:
             last = last._replace(right=tile.right)
@@ -140,25 +178,42 @@ def tiles_of(background: Background, size: tuple[int, ...]) -> Iterator[Box]:
 def background_at(background: Background, box: Box) -> Background:
     """The background at a box of the photo: bilinear, pixel centres aligned."""
     times = background.times
+    maps = background.colour, background.limit, background.contrast, background.strands, background.rim
     if times == 1:
-        return Background(1, *(values[box.slices] for values in (background.colour, background.limit, background.counts)))
-    outer = clip(grow(shrink(box, times), 1), background.counts.shape)
-    maps = background.colour, background.limit, background.counts
-    enlarged = (enlarge(values[outer.slices], times, outer, box) for values in maps)
-    return Background(1, *enlarged)
+        return Background(1, *(values[box.slices] for values in maps))
+    outer = clip(grow(shrink(box, times), 1), background.limit.shape)
+    return Background(1, *(enlarge(values[outer.slices], times, outer, box) for values in maps))
 
 
-def strands_in(image: Bytes, alpha: Bytes, background: Background, wide: int) -> Bytes | None:
-    """(h, w): how much of each pixel is a strand, 255 for all of it; None where nothing is.
+def standing_out(image: Bytes, alpha: Bytes, background: Background, wide: int) -> Bytes | None:
+    """(h, w): how much of each pixel is a strand or the subject's rim, 255 for all of it; None where nothing is.
 
-    The white top-hat (Meyer 1979; what an opening takes away) of how far the photo is from its background, above a limit.
-    wide: pixels; what is as wide along both axes is none, nor is what belongs to something so wide, alpha included.
+    image (h, w, 3), alpha (h, w), and the background there. wide: pixels; what is as wide is no strand.
     """
     deviation = largest_channel(cv2.absdiff(image, background.colour))
-    opened = cv2.morphologyEx(cv2.max(deviation, alpha), cv2.MORPH_OPEN, np.ones((wide, wide), np.uint8))
-    above = cv2.subtract(cv2.subtract(deviation, opened), background.limit)
+    above = cv2.subtract(deviation, background.limit)
     if not above.any():
         return None
+    found: Bytes = cv2.max(strands_in(deviation, alpha, background, wide), rim_in(above, background))
+    return found
+
+
+def strands_in(deviation: Bytes, alpha: Bytes, background: Background, wide: int) -> Bytes:
+    """(h, w): how much of each pixel is a strand.
+
+    The white top-hat (Meyer 1979; what an opening takes away) of how far the photo is from its background, above the limit.
+    wide: pixels; what is as wide along both axes is none, nor is what belongs to something so wide, alpha included.
+    """
+    opened = cv2.morphologyEx(cv2.max(deviation, alpha), cv2.MORPH_OPEN, np.ones((wide, wide), np.uint8))
+    above = cv2.subtract(cv2.subtract(deviation, opened), background.limit)
     share = cv2.divide(above, background.limit, scale=255.0)  # ends at 255
-    strands: Bytes = cv2.multiply(share, background.counts, scale=1.0 / 255.0)
+    strands: Bytes = cv2.multiply(share, background.strands, scale=1.0 / 255.0)
     return strands
+
+
+def rim_in(above: Bytes, background: Background) -> Bytes:
+    """(h, w): how much of each pixel is the subject's rim. above: (h, w), by how much it is beyond the background's limit."""
+    full = cv2.max(background.limit, cv2.convertScaleAbs(background.contrast, alpha=RIM_CONTRAST))
+    share = cv2.multiply(cv2.divide(above, full, scale=255.0), background.rim, scale=1.0 / 255.0)
+    rim: Bytes = cv2.medianBlur(share, 3)  # a single pixel that stands out from a busy background is not the subject
+    return rim

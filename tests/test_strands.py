@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from bokehcli import strands
 from bokehcli.infer import pyramid
-from bokehcli.strands import REACH, strands_in, wide_px, with_strands
+from bokehcli.strands import REACH, RIM, strands_in, wide_px, with_strands
 
 Image = NDArray[np.uint8]
 SIZE = 400, 600  # height, width; hair reaches up to 12 px, what is 3 px wide is none
@@ -124,10 +124,47 @@ def test_of_any_picture_alpha_only_grows_and_only_near_the_edge(height: int, wid
     assert (grown >= alpha).all()
 
 
+def test_a_line_inside_of_the_subject_moves_out_to_its_rim() -> None:
+    image, alpha = scene(length_px=0, width_px=1)
+    x, y, radius = DISC
+    lacking = np.zeros_like(alpha)
+    cv2.circle(lacking, (x, y), radius - round(0.5 * RIM * SIZE[1]), 255, -1, cv2.LINE_AA)
+    lacking = cv2.GaussianBlur(lacking, (0, 0), 2.0)
+    grown = with_strands(all_sizes(image), lacking)
+    assert np.abs(lacking.astype(float) - alpha).sum() / 255.0 > 1200.0
+    assert np.abs(grown.astype(float) - alpha).sum() / 255.0 < 450.0
+    outside = cv2.dilate(alpha, np.ones((3, 3), np.uint8)) == 0
+    assert (grown[outside] <= lacking[outside]).all()
+
+
+def test_a_soft_rim_stays_soft() -> None:
+    image, _ = scene(length_px=0, width_px=1)
+    x, y, radius = DISC
+    lacking = np.zeros(SIZE, np.uint8)
+    cv2.circle(lacking, (x, y), radius - 2, 255, -1, cv2.LINE_AA)
+
+    def steps(photo: Image) -> NDArray[np.int_]:
+        return np.diff(with_strands(all_sizes(photo), lacking)[y, x + radius - 4 : x + radius + 9].astype(int))
+
+    soft = steps(cv2.GaussianBlur(image, (0, 0), 3.0))
+    assert soft.max() <= 3
+    assert np.count_nonzero(soft < -20) >= 3
+
+
+def test_what_the_network_half_believes_away_from_the_subject_is_not_made_whole() -> None:
+    image, alpha = scene(length_px=0, width_px=1)
+    half = alpha.copy()
+    cv2.circle(image, (520, 60), 40, (150, 90, 60), -1)
+    cv2.circle(half, (520, 60), 40, 70, -1)
+    grown = with_strands(all_sizes(image), half)
+    assert grown[20:100, 480:560].max() <= 70
+
+
 def test_what_belongs_to_the_subject_is_no_strand() -> None:
     image, alpha = scene(length_px=0, width_px=1)
     background = strands.background_of(all_sizes(image), alpha)
     assert background is not None
-    box = strands.Box(0, SIZE[0], 0, SIZE[1])
-    found = strands_in(image, alpha, strands.background_at(background, box), wide_px(SIZE))
-    assert found is None or found[alpha == 255].max() == 0
+    here = strands.background_at(background, strands.Box(0, SIZE[0], 0, SIZE[1]))
+    deviation = cv2.absdiff(image, here.colour).max(axis=2)
+    assert deviation.max() > 90
+    assert strands_in(deviation, alpha, here, wide_px(SIZE))[alpha == 255].max() == 0
