@@ -61,7 +61,7 @@ class Grain:
         Its strength goes by the picture's green, of which there is most in luma, and by the share (h, w) that is wanted. The
         box is at most as large as REPEATED_PX less TEXTURE_PX.
         """
-        brightness = cv2.convertScaleAbs(np.ascontiguousarray(picture[:, :, 1]), alpha=255.0 / 65535.0)
+        brightness = cv2.convertScaleAbs(cv2.extractChannel(picture, 1), alpha=255.0 / 65535.0)
         strength = cv2.LUT(brightness, self.deviation * np.float32(full))
         if share is not None:
             strength *= share
@@ -81,9 +81,10 @@ def grain_of(image: Image, amount: float = 1.0) -> Grain | None:
         return None
     luma = cv2.transform(blocks.reshape(-1, BLOCK_PX, 3), OPPONENT[:1]).reshape(len(blocks), BLOCK_PX, BLOCK_PX)
     residual = without_shading(luma)
-    deviations = residual.std((1, 2))
+    squares = residual * residual  # of what has no mean
+    deviations = np.sqrt(squares.mean((1, 2)))
     part_px = BLOCK_PX // PARTS
-    parts = residual.reshape(-1, PARTS, part_px, PARTS, part_px).std((2, 4)).reshape(len(blocks), -1)
+    parts = np.sqrt(squares.reshape(-1, PARTS, part_px, PARTS, part_px).mean((2, 4)).reshape(len(blocks), -1))
     uneven = parts.std(1) / np.maximum(parts.mean(1), np.float32(1e-6))
     flat = flat_ones(deviations)
     deviation = float(deviations[flat].mean())
@@ -118,19 +119,24 @@ def blocks_of(image: Image) -> Float:
     return usable
 
 
-@lru_cache(maxsize=1)
-def shading() -> Float:
-    """(BLOCK_PX^2, 6): an orthonormal base of the quadratic surfaces over a block."""
-    y, x = np.mgrid[:BLOCK_PX, :BLOCK_PX].reshape(2, -1) / (BLOCK_PX - 1) - 0.5
-    surfaces = np.stack([np.ones_like(x), x, y, x * x, x * y, y * y], 1)
-    return np.linalg.qr(surfaces)[0].astype(np.float32)
-
-
 def without_shading(planes: Float) -> Float:
-    """Planes (..., BLOCK_PX, BLOCK_PX) less the quadratic surface that is nearest to each."""
-    flat = planes.reshape(-1, BLOCK_PX * BLOCK_PX)
-    fitted = np.asarray((flat @ shading()) @ shading().T, np.float32)
-    return (flat - fitted).reshape(planes.shape)
+    """Planes (..., BLOCK_PX, BLOCK_PX) less the quadratic surface that is nearest to each.
+
+    Its terms are orthogonal, so that each is a mean by itself; a product of matrices would wake threads for nothing.
+    """
+    place = np.linspace(-1.0, 1.0, BLOCK_PX, dtype=np.float32)
+    square = place * place - np.mean(place * place)
+    twisted = np.einsum("...yx,y->...x", planes, place)  # without BLAS
+    surface = (twisted * place).sum(-1)[..., None, None] * np.multiply.outer(place, place) / np.sum(place * place) ** 2
+    down, across = planes.mean(-1), planes.mean(-2)
+    surface -= down.mean(-1)[..., None, None]  # which both of the next have
+    for means, axis in ((down, -1), (across, -2)):
+        fitted = means.mean(-1, keepdims=True)
+        for term in (place, square):
+            fitted = fitted + (means * term).sum(-1, keepdims=True) / np.sum(term * term) * term
+        surface += np.expand_dims(fitted, axis)
+    residual: Float = planes - surface
+    return residual
 
 
 def likeness(planes: Float, apart_px: int) -> float:

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bokehcli import optics
-from bokehcli.grain import grain_of
+from bokehcli.grain import Grain, grain_of
 from bokehcli.layers import layer_positions, map_at, neighbours_of, places_of
 from bokehcli.light import CODES, Patch, Scene, behind_table, enlarge, resized, source_table
 from bokehcli.opencv import cv2, threads
@@ -58,7 +58,9 @@ def render(
             paint(rendered, lens, block)
 
     with threads.lent() as count, ThreadPoolExecutor(count) as pool:
+        measuring = pool.submit(lens.measure_grain)  # on one thread, beside what comes next
         lens.prepare(pool.map)
+        measuring.result()
         for _ in pool.map(render_tile, boxes_of(alpha.shape, lens.tile_px)):
             pass
     return rendered
@@ -85,7 +87,8 @@ class Lens:
         self.scene = Scene(image, alpha, optics.highlight_gain(options.highlights), curves)
         self.largest_px = optics.radius_px(options.strength, self.scene.size)
         self.radii_px = optics.octave_radii_px(self.largest_px)
-        self.grain = None if options.grain == 0.0 or image.dtype == np.float32 else grain_of(image, options.grain)
+        self.grain: Grain | None = None
+        self.lost: Float = np.ones((1, 1), np.float32)  # share of the grain's deviation that a blur takes, by place
         cell_px = round_up(-(-max(alpha.shape) // CAT_EYE_CELLS), 8)
         self.tile_px = cell_px if options.cat_eye > 0.0 else TILE_PX
 
@@ -93,6 +96,13 @@ class Lens:
         """Make the light that many blocks share. run: `map`, or a pool's."""
         if self.reduction_of(self.layers_of(self.defocus)[-1]) == optics.LARGEST_REDUCTION:
             self.scene.reduce_whole(run)
+
+    def measure_grain(self) -> None:
+        """Measure what grain the photo has, so that what is blurred gets it back; a photo of floats stays without."""
+        image = self.scene.image
+        if self.options.grain > 0.0 and image.dtype != np.float32:
+            self.grain = grain_of(image, self.options.grain)
+            if self.grain is not None: self.lost = optics.lost_noise(self.defocus * np.float32(self.largest_px))
 
     def blocks_of(self, tile: Box) -> Iterator[Block]:
         """The parts of a tile that hold something out of focus."""
@@ -194,9 +204,7 @@ class Lens:
         """
         if self.grain is None:
             return None
-        share = None
-        if block.reduction == 1:
-            share = optics.lost_noise(map_at(self.defocus, self.scene.size, box, 1) * np.float32(self.largest_px))
+        share = map_at(self.lost, self.scene.size, box, 1) if block.reduction == 1 else None
         return self.grain.at(box, background, float(np.iinfo(self.scene.image.dtype).max), share)
 
     def share_of(self, first: int, last: int, reduction: int, edge_px: int) -> Float:
@@ -254,17 +262,18 @@ def compose(photo: Image, alpha: NDArray[np.uint8], background: Image, known: Fl
         photo[:] = cv2.convertScaleAbs(background, alpha=scale) if depth == cv2.CV_8U else background
         return
     composed = np.multiply(background, np.float32(scale), dtype=np.float32)
+    if alone:
+        photo[:] = cv2.add(composed, noise, dtype=depth)  # rounds, and ends at black and at white
+        return
     if noise is not None:
-        composed += noise
-        np.maximum(composed, np.float32(0.0), out=composed)
-    if not alone:
-        share = cv2.LUT(alpha, behind_table())
-        if known is not None:
-            share *= np.minimum(np.maximum(known, cv2.LUT(alpha, source_table())), np.float32(1.0))
-        kept = photo.astype(np.float32)
-        composed -= kept
-        cv2.multiply(composed, cv2.merge([share] * 3), dst=composed)
-        composed += kept
+        composed = cv2.max(cv2.add(composed, noise), 0.0)
+    share = cv2.LUT(alpha, behind_table())
+    if known is not None:
+        share *= np.minimum(np.maximum(known, cv2.LUT(alpha, source_table())), np.float32(1.0))
+    kept = photo.astype(np.float32)
+    composed -= kept
+    cv2.multiply(composed, cv2.merge([share] * 3), dst=composed)
+    composed += kept
     eight_bits = depth == cv2.CV_8U  # the same for them, in less than half the time
     photo[:] = cv2.convertScaleAbs(composed) if eight_bits else cv2.addWeighted(composed, 1.0, composed, 0.0, 0.0, dtype=depth)
 
