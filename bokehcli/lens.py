@@ -102,7 +102,7 @@ class Lens:
         image = self.scene.image
         if self.options.grain > 0.0 and image.dtype != np.float32:
             self.grain = grain_of(image, self.options.grain)
-            if self.grain is not None: self.lost = optics.lost_noise(self.defocus * np.float32(self.largest_px))
+            self.lost = optics.lost_noise(self.defocus * np.float32(self.largest_px))
 
     def blocks_of(self, tile: Box) -> Iterator[Block]:
         """The parts of a tile that hold something out of focus."""
