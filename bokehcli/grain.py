@@ -30,18 +30,21 @@ ALIKE = 1.35  # blocks of up to so many times that deviation are flat
 LEAST_SHARE, LEAST_SHARE_A_LEVEL = 0.08, 0.04
 # Deviation of the deviations of a block's sixteen parts, by their mean: half of the flat blocks have to be as even as that.
 PARTS, UNEVEN = 4, 0.36
-COARSEST = 0.5  # correlation of luma with that two pixels off: what is more alike there is no noise
+COARSE_PX, COARSEST = 2, 0.5  # correlation of luma with that so far off: what is more alike there is no noise
 CLIPPED = 2.5 / 255.0  # of full scale: what comes as near to black or white has lost its noise
 LEAST, MOST = 0.5 / 255.0, 8.0 / 255.0  # deviations of luma: less is not seen, and more is taken to be texture
 BANDS = 6  # of brightness
 FEWEST_IN_BAND = 20  # blocks
 # A band with more than so many times the deviation of all has texture, unless so many of its blocks are flat and so even.
 STRONGER, CLEAR_SHARE, CLEARLY_EVEN = 2.0, 0.4, 0.3
-AT_THE_ENDS = 0.5  # of the deviation in the outermost bands, at black and at white, where it is cut off
+CUT_OFF = 2.0  # deviations from black and from white within which noise is cut off, the more the nearer
+COLOURFUL = 4.0  # deviations of luma; a channel that has more of its own is a pattern
+FAR_PX = range(5, 12)  # what is like itself so far away is a pattern
 TEXTURE_PX, REPEATED_PX = 256, (384, 768)  # of a texture, and of it repeated, so that whatever is asked for lies in one piece
 # Of red, green and blue to luma and the differences of blue and red (ITU-R BT.601), and back.
 OPPONENT = np.array([[0.299, 0.587, 0.114], [-0.168736, -0.331264, 0.5], [0.5, -0.418688, -0.081312]], np.float32)
 COLOURS = np.array([[1.0, 0.0, 1.402], [1.0, -0.344136, -0.714136], [1.0, 1.772, 0.0]], np.float32)
+ROUNDING = 1e-8
 COLOURLESS = 1e-3  # share of luma's deviation that is due to rounding in a difference: grey grain stays grey
 
 
@@ -49,7 +52,7 @@ COLOURLESS = 1e-3  # share of luma's deviation that is due to rounding in a diff
 class Grain:
     """Noise like that of a photo.
 
-    texture: (*REPEATED_PX, 3), its luma of deviation 1. deviation: (256,), of luma, by brightness, of full scale.
+    texture: (*REPEATED_PX, 3), its luma of deviation 1. deviation: (256,), by brightness, of full scale.
     """
 
     texture: Float
@@ -58,16 +61,15 @@ class Grain:
     def at(self, box: Box, picture: Image, full: float, share: Float | None = None) -> Float:
         """(h, w, 3): the noise at a box of the photo where a picture (h, w, 3) uint16 shows; white is `full`.
 
-        Its strength goes by the picture's green, of which there is most in luma, and by the share (h, w) that is wanted. The
-        box is at most as large as REPEATED_PX less TEXTURE_PX.
+        Each channel's strength goes by its own brightness, and by the share (h, w) that is wanted. The box is at most as large
+        as REPEATED_PX less TEXTURE_PX.
         """
-        brightness = cv2.convertScaleAbs(cv2.extractChannel(picture, 1), alpha=255.0 / 65535.0)
+        brightness = cv2.convertScaleAbs(picture, alpha=255.0 / 65535.0)
         strength = cv2.LUT(brightness, self.deviation * np.float32(full))
         if share is not None:
-            strength *= share
+            cv2.multiply(strength, cv2.merge([share] * 3), dst=strength)
         top, left = box.top % TEXTURE_PX, box.left % TEXTURE_PX
-        texture = self.texture[top : top + box.height, left : left + box.width]
-        noise: Float = cv2.multiply(texture, cv2.merge([strength] * 3))
+        noise: Float = cv2.multiply(self.texture[top : top + box.height, left : left + box.width], strength)
         return noise
 
 
@@ -90,11 +92,13 @@ def grain_of(image: Image, amount: float = 1.0) -> Grain | None:
     deviation = float(deviations[flat].mean())
     if not LEAST <= deviation <= MOST or flat.mean() < LEAST_SHARE + LEAST_SHARE_A_LEVEL * 255.0 * deviation:
         return None
-    if np.median(uneven[flat]) > UNEVEN or likeness(residual[flat], 2) > COARSEST:
+    if np.median(uneven[flat]) > UNEVEN or is_pattern(residual[flat]):
         return None
     by_brightness = curve_of(luma.mean((1, 2)), deviations, uneven, deviation)
     flattest = np.argsort(deviations)[: min(MOST_FLAT, np.count_nonzero(flat))]
     texture = texture_like(blocks[flattest])
+    if texture.std((0, 1)).max() > COLOURFUL:
+        return None
     down, across = (-(-side // TEXTURE_PX) for side in REPEATED_PX)
     repeated = np.tile(texture, (down, across, 1))[: REPEATED_PX[0], : REPEATED_PX[1]]
     return Grain(np.ascontiguousarray(repeated), by_brightness * np.float32(amount))
@@ -146,10 +150,16 @@ def likeness(planes: Float, apart_px: int) -> float:
     return float((right + below) / (2.0 * np.mean(planes * planes)))
 
 
-def curve_of(brightness: Float, deviations: Float, uneven: Float, whole: float) -> Float:
-    """(256,) float32: the deviation that flat blocks have by brightness, of full scale both. whole: that of all flat ones.
+def is_pattern(planes: Float) -> bool:
+    """Whether planes (N, h, w) are too like themselves a little way off to be noise."""
+    far = max(abs(likeness(planes, apart_px)) for apart_px in FAR_PX)
+    return far > COARSEST or likeness(planes, COARSE_PX) > COARSEST
 
-    brightness, deviations, uneven: (N,), of all blocks.
+
+def curve_of(brightness: Float, deviations: Float, uneven: Float, whole: float) -> Float:
+    """(256,) float32: the deviation that flat blocks have by brightness, of full scale both, and none at black and white.
+
+    whole: that of all flat ones. brightness, deviations, uneven: (N,), of all blocks.
     """
     middles, levels = [], []
     for band in range(BANDS):
@@ -164,8 +174,9 @@ def curve_of(brightness: Float, deviations: Float, uneven: Float, whole: float) 
             levels.append(level)
     if not middles:
         middles, levels = [0.5], [whole]
-    middles, levels = [0.0, *middles, 1.0], [AT_THE_ENDS * levels[0], *levels, AT_THE_ENDS * levels[-1]]
-    return np.interp(np.arange(256) / 255.0, middles, levels).astype(np.float32)
+    places = np.arange(256) / 255.0
+    to_the_ends = np.minimum(places, 1.0 - places) / (CUT_OFF * whole)
+    return (np.interp(places, middles, levels) * np.minimum(to_the_ends, 1.0)).astype(np.float32)
 
 
 @lru_cache(maxsize=1)
@@ -178,8 +189,10 @@ def texture_like(blocks: Float) -> Float:
     """(TEXTURE_PX, TEXTURE_PX, 3): noise with spectrum and colours of flat blocks (N, h, w, 3), its luma of deviation 1."""
     opponent = cv2.transform(blocks.reshape(-1, BLOCK_PX, 3), OPPONENT).reshape(blocks.shape)
     planes = without_shading(np.ascontiguousarray(opponent.transpose(3, 0, 1, 2)))
-    covariance = np.einsum("knhw,lnhw->kl", planes, planes) / planes[0].size
-    mix = np.linalg.cholesky(covariance / max(covariance[0, 0], 1e-12) + 1e-9 * np.eye(3))
+    covariance = np.einsum("knhw,lnhw->kl", planes, planes, dtype=np.float64)
+    covariance /= max(covariance[0, 0], 1e-12)
+    # of one colour alone it has no root, but for rounding
+    mix = np.linalg.cholesky(covariance + ROUNDING * np.trace(covariance) * np.eye(3))
     mix[np.abs(mix) < COLOURLESS] = 0.0
     # how a pixel is like those around it; what is so far away that it is taken from the block's other side counts less
     power = np.mean(np.abs(np.fft.rfft2(planes)) ** 2, axis=1)

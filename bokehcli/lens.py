@@ -88,7 +88,6 @@ class Lens:
         self.largest_px = optics.radius_px(options.strength, self.scene.size)
         self.radii_px = optics.octave_radii_px(self.largest_px)
         self.grain: Grain | None = None
-        self.lost: Float = np.ones((1, 1), np.float32)  # share of the grain's deviation that a blur takes, by place
         cell_px = round_up(-(-max(alpha.shape) // CAT_EYE_CELLS), 8)
         self.tile_px = cell_px if options.cat_eye > 0.0 else TILE_PX
 
@@ -102,7 +101,6 @@ class Lens:
         image = self.scene.image
         if self.options.grain > 0.0 and image.dtype != np.float32:
             self.grain = grain_of(image, self.options.grain)
-            self.lost = optics.lost_noise(self.defocus * np.float32(self.largest_px))
 
     def blocks_of(self, tile: Box) -> Iterator[Block]:
         """The parts of a tile that hold something out of focus."""
@@ -197,14 +195,20 @@ class Lens:
                 cut = self.cut_at(top + bottom * self.tile_px, left + right * self.tile_px)
                 yield optics.aperture_kernel(radius_px, self.options.blades, cut), share_y * share_x
 
-    def noise_at(self, block: Block, box: Box, background: Image) -> Float | None:
-        """(h, w, 3): the grain that a box of a block has lost, in units of the photo's values; None without grain.
+    def noise_at(self, block: Block, part: Box, background: Image) -> Float | None:
+        """(h, w, 3): the grain that a part of a block, in its own pixels, has lost, in units of the photo's values, or None.
 
         background (h, w, 3) uint16: what is seen there, see `develop`. Where the blur is small the photo's own is left in part.
         """
         if self.grain is None:
             return None
-        share = map_at(self.lost, self.scene.size, box, 1) if block.reduction == 1 else None
+        top, left = block.box.top, block.box.left
+        box = Box(top + part.top, top + part.bottom, left + part.left, left + part.right)
+        share: Float | None = None
+        if block.reduction == 1:
+            defocus = map_at(self.defocus, self.scene.size, box, 1)
+            radii = cv2.convertScaleAbs(defocus, alpha=self.largest_px * 255.0 / optics.ALL_LOST_PX)
+            share = cv2.LUT(radii, optics.lost_noise())
         return self.grain.at(box, background, float(np.iinfo(self.scene.image.dtype).max), share)
 
     def share_of(self, first: int, last: int, reduction: int, edge_px: int) -> Float:
@@ -235,11 +239,10 @@ def paint(rendered: Image, lens: Lens, block: Block) -> None:
         background = enlarge(background, block.reduction, outer, block.box)
         known = None if known is None else enlarge(known, block.reduction, outer, block.box)
     photo, alpha = rendered[block.box.slices], lens.scene.alpha[block.box.slices]
-    for first in range(0, block.box.height, ROWS_PX):
-        rows = slice(first, first + ROWS_PX)
-        top, bottom = block.box.top + first, min(block.box.top + first + ROWS_PX, block.box.bottom)
-        noise = lens.noise_at(block, Box(top, bottom, block.box.left, block.box.right), background[rows])
-        compose(photo[rows], alpha[rows], background[rows], None if known is None else known[rows], noise)
+    for part in boxes_of(alpha.shape, ROWS_PX, TILE_PX):
+        behind = background[part.slices]
+        noise = lens.noise_at(block, part, behind)
+        compose(photo[part.slices], alpha[part.slices], behind, None if known is None else known[part.slices], noise)
 
 
 def develop(light: Float, scene: Scene) -> Image:

@@ -33,6 +33,7 @@ SOURCE_SLOPE = 4.0
 # inside a wide unsure region there is nothing to divide by, and without a fade its border would show.
 FADE_WEIGHT = 0.1
 MIN_WEIGHT = 1e-4
+ALL_LOST_PX = 8.0  # radius from which hardly any noise is left: 0.5 % of its variance
 
 
 def radius_px(strength: float, size: tuple[int, int]) -> float:
@@ -68,15 +69,14 @@ def reduced_radius_px(radius_px: float, reduction: int) -> float:
     return math.sqrt((radius_px / reduction) ** 2 - 0.5)
 
 
-def lost_noise(radius_px: Float) -> Float:
-    """Deviation of what a blur takes of white noise, of the noise's own.
+@lru_cache(maxsize=1)
+def lost_noise() -> Float:
+    """(256,): deviation of what a blur takes of white noise, of the noise's own, for radii from 0 to ALL_LOST_PX.
 
     The mean over a disc leaves 1 / (pi r^2) of the variance, one below a pixel all of it; between, the two join smoothly.
     """
-    area_px = np.float32(math.pi) * radius_px * radius_px
-    left = (np.float32(1.0) + area_px**1.5) ** np.float32(-2.0 / 3.0)
-    lost: Float = np.sqrt(np.float32(1.0) - left)
-    return lost
+    area_px = np.pi * np.linspace(0.0, ALL_LOST_PX, 256) ** 2
+    return np.sqrt(1.0 - (1.0 + area_px**1.5) ** (-2.0 / 3.0)).astype(np.float32)
 
 
 def highlight_gain(highlights: float) -> float:

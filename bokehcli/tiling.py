@@ -29,12 +29,15 @@ class Box(NamedTuple):
         return self.right - self.left
 
 
-def boxes_of(size: tuple[int, ...], tile_px: int) -> Iterator[Box]:
-    """Tiles that cover (height, width) row by row without overlap; the last of a row or column may be smaller."""
+def boxes_of(size: tuple[int, ...], tile_px: int, wide_px: int = 0) -> Iterator[Box]:
+    """Tiles that cover (height, width) row by row without overlap; the last of a row or column may be smaller.
+
+    wide_px: their width, where it is not tile_px.
+    """
     height, width = size[:2]
     for top in range(0, height, tile_px):
-        for left in range(0, width, tile_px):
-            yield Box(top, min(top + tile_px, height), left, min(left + tile_px, width))
+        for left in range(0, width, wide_px or tile_px):
+            yield Box(top, min(top + tile_px, height), left, min(left + (wide_px or tile_px), width))
 
 
 def grow(box: Box, margin: int) -> Box:

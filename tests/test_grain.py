@@ -185,8 +185,56 @@ def test_a_real_photo_gets_no_more_than_its_flat_parts_have(photos: Path) -> Non
 
 @pytest.mark.parametrize("radius_px", [0.6, 1.0, 2.0, 4.5])
 def test_what_a_blur_takes_of_noise_is_what_its_kernel_takes(radius_px: float) -> None:
-    kernel = optics.aperture_kernel(radius_px)
-    left = float((kernel**2).sum())
-    lost = float(optics.lost_noise(np.array([radius_px], np.float32))[0])
-    assert lost == pytest.approx(np.sqrt(1.0 - left), abs=0.1)
-    assert float(optics.lost_noise(np.zeros(1, np.float32))[0]) == 0.0
+    left = float((optics.aperture_kernel(radius_px) ** 2).sum())
+    lost = optics.lost_noise()
+    assert lost[round(radius_px / optics.ALL_LOST_PX * 255)] == pytest.approx(np.sqrt(1.0 - left), abs=0.1)
+    assert lost[0] == 0.0
+    assert lost[255] > 0.99
+
+
+def test_grain_is_there_where_the_focus_changes() -> None:
+    size = 900, 1200
+    image = as_photo(shaded(size=size) + noise_of(4.0, size))
+    defocus = np.zeros((36, 48), np.float32)
+    defocus[:, 24:] = 1.0
+    result = render(image, np.zeros(size, np.uint8), defocus, LensOptions(strength=0.7, highlights=0.0))
+    left = [fine_deviation(result[:, at - 24 : at + 24]) for at in range(500, 700, 8)]
+    assert min(left) > 0.7 * fine_deviation(image)
+
+
+def test_what_is_black_or_white_stays_so_in_every_channel() -> None:
+    levels = shaded(size=(600, 800)) + noise_of(4.0, (600, 800), grey=False)
+    levels[:, :200], levels[:, 200:400] = 0.0, 255.0
+    levels[400:, 400:, 2] = 255.0
+    image = as_photo(levels)
+    result = blurred(image, strength=0.2)
+    assert (result[20:380, 20:180] == 0).all()
+    assert (result[20:380, 220:380] == 255).all()
+    assert (result[420:, 420:, 2] == 255).all()
+    assert result[420:580, 420:780, 1].std() > 2.0
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("tint", [(1.0, 0.0, 0.0), (1.0, 0.9, 0.7), (0.3, 0.5, 1.0)])
+def test_noise_of_one_colour_gives_grain_of_that_colour(tint: tuple[float, float, float], dtype: type) -> None:
+    grain = grain_of(as_photo(shaded() + noise_of(3.0) * np.array(tint, np.float32), dtype))
+    assert grain is not None
+    of_channels = grain.texture.std((0, 1))
+    assert of_channels / of_channels.max() == pytest.approx(np.array(tint), abs=0.1)
+
+
+def test_a_pattern_is_not_taken_for_grain() -> None:
+    y, x = np.mgrid[: SIZE[0], : SIZE[1]]
+    for pattern in (np.sin(2.0 * np.pi * x / 3.0), np.sin(x * 1.2) * np.sin(y * 1.2), (y % 7 == 0) * 2.0):
+        assert grain_of(as_photo(shaded() + np.float32(6.0) * pattern.astype(np.float32)[:, :, None])) is None
+    red = noise_of(1.0) + 20.0 * noise_of(1.0, grey=False) * np.array([1.0, -0.509, 0.0], np.float32)
+    assert grain_of(as_photo(shaded() + red)) is None or grain_in(shaded() + red).texture.std((0, 1)).max() < 4.0
+
+
+@pytest.mark.parametrize("width", [4500, 9000])
+def test_large_photos_with_cat_eyes_are_done(width: int) -> None:
+    size = 700, width
+    image = as_photo(shaded(size=size) + noise_of(3.0, size))
+    lens = LensOptions(strength=1.0, cat_eye=1.0, highlights=0.0)
+    result = render(image, np.zeros(size, np.uint8), np.full((8, 8), 0.5, np.float32), lens)
+    assert fine_deviation(result) == pytest.approx(fine_deviation(image), rel=0.15)
