@@ -7,7 +7,7 @@ out, is away from its own. Such a pixel is shown as it is, which in front of a s
 front of a busy one nothing is done.
 
 That line also lies a little inside or is a slow ramp where a large photo has a sharp edge. There it need not be thin: all that
-stands out within a few pixels of the line, as far as the subject nearby does, is the subject.
+stands out within a few pixels of the line and looks like the subject nearby rather than the background is the subject.
 """
 
 import math
@@ -38,8 +38,9 @@ STANDS_OUT = 3.5
 # part, and in full; the sigma, in reduced pixels, by which that is smoothed.
 RIM, RIM_FROM, RIM_FULL, RIM_SIGMA_PX = 0.006, 96, 192, 0.7
 # A pixel is rim in part from the limit of a strand on, and in full from as far beyond it as the limit itself, or as so much of
-# what the subject nearby is off the background.
-RIM_CONTRAST = 0.6
+# what the subject nearby is off the background; and only where it is at most so many times as far from the subject's mean as
+# from the background's. A shadow on a wall stands out as well, but not towards the subject.
+RIM_CONTRAST, NEARER = 0.6, 0.7
 SURE = 250  # alpha of 255, from which a reduced pixel is the subject
 SMOOTHEST = 2.5  # levels of 255: the deviation of a background that is as smooth as can be, for that of noise and of rounding
 BARE = 6  # alpha of 255, below which a reduced pixel is background
@@ -54,14 +55,14 @@ BOX = 1.22  # half a side, in sigmas, of a box that is taken twice: a variance o
 class Background:
     """The background beside the edge, of a photo made `times` smaller, a power of two; sides are rounded up.
 
-    All uint8. colour: (h, w, 3), its mean. limit: (h, w), the deviation from that from which something stands out. contrast:
-    (h, w), the subject's mean deviation from it. strands, rim: (h, w), how much of either counts there, 255 for all of it.
+    All uint8. colour: (h, w, 3), its mean. limit: (h, w), the deviation from that from which something stands out. subject:
+    (h, w, 3), the mean of what is surely in focus nearby. strands, rim: (h, w), how much of either counts there, 255 being all.
     """
 
     times: int
     colour: Bytes
     limit: Bytes
-    contrast: Bytes
+    subject: Bytes
     strands: Bytes
     rim: Bytes
 
@@ -118,12 +119,10 @@ def background_of(pictures: Sequence[Image], alpha: Bytes) -> Background | None:
         usual = np.where(known > LEAST, local, np.float32(deviation.sum() / away.sum()))
         limit = np.float32(STANDS_OUT) * np.maximum(usual, np.float32(SMOOTHEST))
         weight = trusted * (largest_channel(cv2.absdiff(small, colour)) < limit)
-    sure = (share > SURE).astype(np.float32)
-    off = around(largest_channel(cv2.absdiff(single, colour)) * sure, NEAR * long_side)
-    contrast = off / np.maximum(around(sure, NEAR * long_side), np.float32(LEAST))
+    subject = mean_around(small, (share > SURE).astype(np.float32), NEAR * long_side)
     bytes_of = cv2.convertScaleAbs
     counting = (bytes_of(share_of, alpha=255.0) for share_of in (counts, rim_of(largest, share)))
-    return Background(times, bytes_of(colour), bytes_of(limit), bytes_of(contrast), *counting)
+    return Background(times, bytes_of(colour), bytes_of(limit), bytes_of(subject), *counting)
 
 
 def largest_near(share: Bytes) -> Bytes:
@@ -178,7 +177,7 @@ def tiles_of(background: Background, size: tuple[int, ...]) -> Iterator[Box]:
 def background_at(background: Background, box: Box) -> Background:
     """The background at a box of the photo: bilinear, pixel centres aligned."""
     times = background.times
-    maps = background.colour, background.limit, background.contrast, background.strands, background.rim
+    maps = background.colour, background.limit, background.subject, background.strands, background.rim
     if times == 1:
         return Background(1, *(values[box.slices] for values in maps))
     outer = clip(grow(shrink(box, times), 1), background.limit.shape)
@@ -191,10 +190,9 @@ def standing_out(image: Bytes, alpha: Bytes, background: Background, wide: int) 
     image (h, w, 3), alpha (h, w), and the background there. wide: pixels; what is as wide is no strand.
     """
     deviation = largest_channel(cv2.absdiff(image, background.colour))
-    above = cv2.subtract(deviation, background.limit)
-    if not above.any():
+    if not (deviation > background.limit).any():
         return None
-    found: Bytes = cv2.max(strands_in(deviation, alpha, background, wide), rim_in(above, background))
+    found: Bytes = cv2.max(strands_in(deviation, alpha, background, wide), rim_in(image, deviation, background))
     return found
 
 
@@ -211,9 +209,13 @@ def strands_in(deviation: Bytes, alpha: Bytes, background: Background, wide: int
     return strands
 
 
-def rim_in(above: Bytes, background: Background) -> Bytes:
-    """(h, w): how much of each pixel is the subject's rim. above: (h, w), by how much it is beyond the background's limit."""
-    full = cv2.max(background.limit, cv2.convertScaleAbs(background.contrast, alpha=RIM_CONTRAST))
-    share = cv2.multiply(cv2.divide(above, full, scale=255.0), background.rim, scale=1.0 / 255.0)
-    rim: Bytes = cv2.medianBlur(share, 3)  # a single pixel that stands out from a busy background is not the subject
+def rim_in(image: Bytes, deviation: Bytes, background: Background) -> Bytes:
+    """(h, w): how much of each pixel is the subject's rim. deviation: (h, w), how far the photo is from its background."""
+    contrast = largest_channel(cv2.absdiff(background.subject, background.colour))
+    full = cv2.max(background.limit, cv2.convertScaleAbs(contrast, alpha=RIM_CONTRAST))
+    beyond = cv2.subtract(deviation, background.limit)
+    nearer = cv2.subtract(cv2.convertScaleAbs(deviation, alpha=NEARER), largest_channel(cv2.absdiff(image, background.subject)))
+    share = cv2.divide(cv2.min(beyond, cv2.add(nearer, nearer)), full, scale=255.0)
+    # a single pixel that stands out from a busy background is not the subject
+    rim: Bytes = cv2.medianBlur(cv2.multiply(share, background.rim, scale=1.0 / 255.0), 3)
     return rim

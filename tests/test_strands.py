@@ -148,7 +148,24 @@ def test_a_soft_rim_stays_soft() -> None:
 
     soft = steps(cv2.GaussianBlur(image, (0, 0), 3.0))
     assert soft.max() <= 3
-    assert np.count_nonzero(soft < -20) >= 3
+    assert np.count_nonzero(soft < -20) >= 2
+
+
+def test_the_shadow_that_a_subject_throws_on_a_wall_is_no_rim(monkeypatch: pytest.MonkeyPatch) -> None:
+    _, alpha = scene(length_px=0, width_px=1)
+    x, y, radius = DISC
+    wall = np.full((*SIZE, 3), 200.0)
+    cv2.circle(wall, (x + 10, y + 6), radius, (120, 120, 120), -1)
+    cv2.circle(wall, (x, y), radius, (60, 90, 160), -1)
+    image = np.clip(wall + np.random.default_rng(0).normal(0.0, 1.5, wall.shape), 0, 255).astype(np.uint8)
+    outside = cv2.dilate(alpha, np.ones((3, 3), np.uint8)) == 0
+
+    def sharp() -> int:
+        return int(np.count_nonzero(with_strands(all_sizes(image), alpha)[outside] > 64))
+
+    assert sharp() < 10
+    monkeypatch.setattr(strands, "NEARER", 1.3)
+    assert sharp() > 100
 
 
 def test_what_the_network_half_believes_away_from_the_subject_is_not_made_whole() -> None:
