@@ -133,7 +133,7 @@ def without_shading(planes: Float) -> Float:
     twisted = np.einsum("...yx,y->...x", planes, place)  # without BLAS
     surface = (twisted * place).sum(-1)[..., None, None] * np.multiply.outer(place, place) / np.sum(place * place) ** 2
     down, across = planes.mean(-1), planes.mean(-2)
-    surface -= down.mean(-1)[..., None, None]  # which both of the next have
+    surface -= down.mean(-1)[..., None, None]  # for it is in both of what follows
     for means, axis in ((down, -1), (across, -2)):
         fitted = means.mean(-1, keepdims=True)
         for term in (place, square):
