@@ -56,13 +56,15 @@ class Background:
     """The background beside the edge, of a photo made `times` smaller, a power of two; sides are rounded up.
 
     All uint8. colour: (h, w, 3), its mean. limit: (h, w), the deviation from that from which something stands out. subject:
-    (h, w, 3), the mean of what is surely in focus nearby. strands, rim: (h, w), how much of either counts there, 255 being all.
+    (h, w, 3), the mean of what is surely in focus nearby. full: (h, w), how far beyond the limit something is rim in full.
+    strands, rim: (h, w), how much of either counts there, 255 being all.
     """
 
     times: int
     colour: Bytes
     limit: Bytes
     subject: Bytes
+    full: Bytes
     strands: Bytes
     rim: Bytes
 
@@ -120,9 +122,9 @@ def background_of(pictures: Sequence[Image], alpha: Bytes) -> Background | None:
         limit = np.float32(STANDS_OUT) * np.maximum(usual, np.float32(SMOOTHEST))
         weight = trusted * (largest_channel(cv2.absdiff(small, colour)) < limit)
     subject = mean_around(small, (share > SURE).astype(np.float32), NEAR * long_side)
-    bytes_of = cv2.convertScaleAbs
-    counting = (bytes_of(share_of, alpha=255.0) for share_of in (counts, rim_of(largest, share)))
-    return Background(times, bytes_of(colour), bytes_of(limit), bytes_of(subject), *counting)
+    full = np.maximum(limit, np.float32(RIM_CONTRAST) * largest_channel(cv2.absdiff(subject, colour)))
+    counting = (cv2.convertScaleAbs(share_of, alpha=255.0) for share_of in (counts, rim_of(largest, share)))
+    return Background(times, *map(cv2.convertScaleAbs, (colour, limit, subject, full)), *counting)
 
 
 def largest_near(share: Bytes) -> Bytes:
@@ -177,7 +179,7 @@ def tiles_of(background: Background, size: tuple[int, ...]) -> Iterator[Box]:
 def background_at(background: Background, box: Box) -> Background:
     """The background at a box of the photo: bilinear, pixel centres aligned."""
     times = background.times
-    maps = background.colour, background.limit, background.subject, background.strands, background.rim
+    maps = background.colour, background.limit, background.subject, background.full, background.strands, background.rim
     if times == 1:
         return Background(1, *(values[box.slices] for values in maps))
     outer = clip(grow(shrink(box, times), 1), background.limit.shape)
@@ -192,8 +194,8 @@ def standing_out(image: Bytes, alpha: Bytes, background: Background, wide: int) 
     deviation = largest_channel(cv2.absdiff(image, background.colour))
     if not (deviation > background.limit).any():
         return None
-    found: Bytes = cv2.max(strands_in(deviation, alpha, background, wide), rim_in(image, deviation, background))
-    return found
+    found = strands_in(deviation, alpha, background, wide)
+    return cv2.max(found, rim_in(image, deviation, background)) if background.rim.any() else found
 
 
 def strands_in(deviation: Bytes, alpha: Bytes, background: Background, wide: int) -> Bytes:
@@ -211,11 +213,9 @@ def strands_in(deviation: Bytes, alpha: Bytes, background: Background, wide: int
 
 def rim_in(image: Bytes, deviation: Bytes, background: Background) -> Bytes:
     """(h, w): how much of each pixel is the subject's rim. deviation: (h, w), how far the photo is from its background."""
-    contrast = largest_channel(cv2.absdiff(background.subject, background.colour))
-    full = cv2.max(background.limit, cv2.convertScaleAbs(contrast, alpha=RIM_CONTRAST))
     beyond = cv2.subtract(deviation, background.limit)
     nearer = cv2.subtract(cv2.convertScaleAbs(deviation, alpha=NEARER), largest_channel(cv2.absdiff(image, background.subject)))
-    share = cv2.divide(cv2.min(beyond, cv2.add(nearer, nearer)), full, scale=255.0)
+    share = cv2.divide(cv2.min(beyond, cv2.add(nearer, nearer)), background.full, scale=255.0)
     # a single pixel that stands out from a busy background is not the subject
     rim: Bytes = cv2.medianBlur(cv2.multiply(share, background.rim, scale=1.0 / 255.0), 3)
     return rim
