@@ -61,7 +61,8 @@ def test_a_flat_picture_stays_flat_at_any_size(
 ) -> None:
     resized = pixels.resize(np.full((*size, *channels), level, np.float32), target)
     assert resized.shape == (*target, *channels)
-    assert np.abs(resized - level).max() <= 1e-6
+    # each of the terms that are added along either side is rounded to float32
+    assert np.abs(resized - level).max() <= max(1e-6, sum(size) * np.finfo(np.float32).eps / 2)
 
 
 def test_a_state_of_eight_channels_can_be_shrunk_by_any_factor() -> None:
