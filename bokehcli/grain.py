@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bokehcli.light import CODES
 from bokehcli.opencv import cv2
 from bokehcli.tiling import Box
 
@@ -59,12 +60,12 @@ class Grain:
     deviation: Float
 
     def at(self, box: Box, picture: Image, full: float, share: Float | None = None) -> Float:
-        """(h, w, 3): the noise at a box of the photo where a picture (h, w, 3) uint16 shows; white is `full`.
+        """(h, w, 3) float32: the noise at a box of the photo, in units of which white is `full`.
 
-        Each channel's strength goes by its own brightness, and by the share (h, w) that is wanted. The box is at most as large
-        as REPEATED_PX less TEXTURE_PX.
+        picture: (h, w, 3) uint16, what is seen there, encoded in CODES steps; each channel's noise goes by its own brightness.
+        share: (h, w), how much of the noise is wanted. The box is at most as large as REPEATED_PX less TEXTURE_PX.
         """
-        brightness = cv2.convertScaleAbs(picture, alpha=255.0 / 65535.0)
+        brightness = cv2.convertScaleAbs(picture, alpha=255.0 / (CODES - 1))
         strength = cv2.LUT(brightness, self.deviation * np.float32(full))
         if share is not None:
             cv2.multiply(strength, cv2.merge([share] * 3), dst=strength)

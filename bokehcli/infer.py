@@ -107,7 +107,7 @@ class Network:
         return self.lowest if self.open_pointed is None else self.open_pointed()
 
     def predict(self, image: Image, focus: tuple[float, float] | None = None, tiled: bool = True) -> Maps:
-        """Maps of a photo; alpha has what its colours say (`bokehcli.colours`) and the strands beside the subject, too.
+        """Maps of a photo; alpha has what its colours say (`bokehcli.colours`) and the subject's rim and strands, too.
 
         image: (H, W, 3) uint8 or uint16, upright RGB. focus: (x, y) as shares of width and height, None to choose by
         itself. tiled: False runs the large octaves over the whole picture, which gives the same and takes longer.
