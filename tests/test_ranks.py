@@ -16,7 +16,7 @@ RANKS = {
     1: [
         *("photo", "options", "outcome", "resources", "model", "containers", "privacy", "xmp"),
         *("opencv", "pixels", "optics", "grain", "light", "layers", "tiling", "tone", "packing", "pyramid"),
-        *("colours", "strands", "subject", "complaints"),
+        *("background", "colours", "strands", "tracing", "subject", "complaints"),
         *("cmyk", "heic", "tiff_samples", "printable", "listing", "selection", "shard", "budget"),
         *("session", "pairs", "similarity", "interrupts", "remote", "places", "entries"),
     ],

@@ -7,9 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from bokehcli import strands
+from bokehcli import strands, tracing
+from bokehcli.background import REACH, RIM, background_at, background_of, distance_from
 from bokehcli.infer import pyramid
-from bokehcli.strands import REACH, RIM, strands_in, wide_px, with_strands
+from bokehcli.strands import strands_in, wide_px, with_strands
+from bokehcli.tiling import Box
 
 Image = NDArray[np.uint8]
 SIZE = 400, 600  # height, width; hair reaches up to 12 px, what is 3 px wide is none
@@ -58,8 +60,8 @@ def test_dark_hair_stays_as_well_as_light_hair() -> None:
     assert with_strands(all_sizes(image), alpha)[dark].mean() > 200
 
 
-def test_the_farther_from_the_edge_the_less_a_strand_counts() -> None:
-    image, alpha = scene(length_px=60, width_px=1)
+def test_of_strands_that_do_not_end_the_less_counts_the_farther_from_the_edge_it_is() -> None:
+    image, alpha = scene(length_px=400, width_px=1)
     grown, shown, reach_px = with_strands(all_sizes(image), alpha), hairs(image, alpha), REACH * SIZE[1]
     distance = cv2.distanceTransform((alpha == 0).astype(np.uint8), cv2.DIST_L2, 5)
     near, middle, far = (
@@ -69,6 +71,39 @@ def test_the_farther_from_the_edge_the_less_a_strand_counts() -> None:
     assert near > 240
     assert near > middle > 20
     assert far == 0
+
+
+def test_a_strand_that_ends_stays_to_its_tip() -> None:
+    image, alpha = scene(length_px=60, width_px=1)
+    grown, shown = with_strands(all_sizes(image), alpha), hairs(image, alpha)
+    assert grown[shown].mean() > 250
+    assert grown[~cv2.dilate(shown.astype(np.uint8), np.ones((3, 3), np.uint8)).astype(np.bool_) & (alpha == 0)].max() == 0
+
+
+def test_a_line_that_begins_away_from_the_subject_stays_no_farther_than_before() -> None:
+    image, alpha = scene(length_px=0, width_px=1)
+    x, y, radius = DISC
+    cv2.line(image, (x + radius + 8, y), (x + radius + 60, y), WHITE, 1)
+    grown, reach_px = with_strands(all_sizes(image), alpha), REACH * SIZE[1]
+    assert grown[y, x + radius + 8] > 0
+    assert grown[:, round(x + radius + 1.4 * reach_px) :].max() == 0
+
+
+def test_strands_that_hang_together_with_what_does_not_end_stay_no_farther_than_before() -> None:
+    image, alpha = scene(length_px=60, width_px=1)
+    cv2.line(image, (455, 0), (455, SIZE[0]), WHITE, 1)
+    cv2.line(image, (390, 200), (460, 200), WHITE, 1)
+    grown, shown = with_strands(all_sizes(image), alpha), hairs(image, alpha)
+    assert grown[195:206, 416:].max() == 0
+    assert grown[shown & (np.arange(SIZE[1]) < 300)[None, :]].mean() > 250
+
+
+def test_what_spreads_too_far_is_a_pattern(monkeypatch: pytest.MonkeyPatch) -> None:
+    image, alpha = scene(length_px=60, width_px=1)
+    whole = with_strands(all_sizes(image), alpha)
+    monkeypatch.setattr(tracing, "MOST_TILES", 1)
+    monkeypatch.setattr(tracing, "MOST_OF_ALL", 0.0)
+    assert with_strands(all_sizes(image), alpha)[hairs(image, alpha)].mean() < 0.5 * whole[hairs(image, alpha)].mean()
 
 
 def test_what_is_wide_is_no_strand() -> None:
@@ -111,6 +146,7 @@ def test_tiles_do_not_show(monkeypatch: pytest.MonkeyPatch, tile_px: int) -> Non
     whole = with_strands(pyramid(image, 3), alpha)
     assert (whole != alpha).any()
     monkeypatch.setattr(strands, "TILE_PX", tile_px)
+    monkeypatch.setattr(tracing, "TILE_PX", tile_px)
     np.testing.assert_array_equal(with_strands(pyramid(image, 3), alpha), whole)
 
 
@@ -179,9 +215,9 @@ def test_what_the_network_half_believes_away_from_the_subject_is_not_made_whole(
 
 def test_what_belongs_to_the_subject_is_no_strand() -> None:
     image, alpha = scene(length_px=0, width_px=1)
-    background = strands.background_of(all_sizes(image), alpha)
+    background = background_of(all_sizes(image), alpha, distance_from(alpha))
     assert background is not None
-    here = strands.background_at(background, strands.Box(0, SIZE[0], 0, SIZE[1]))
+    here = background_at(background, Box(0, SIZE[0], 0, SIZE[1]))
     deviation = cv2.absdiff(image, here.colour).max(axis=2)
     assert deviation.max() > 90
-    assert strands_in(deviation, alpha, here, wide_px(SIZE))[alpha == 255].max() == 0
+    assert strands_in(deviation, alpha, here.limit, wide_px(SIZE))[alpha == 255].max() == 0

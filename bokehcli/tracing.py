@@ -1,0 +1,138 @@
+"""Strands that lead away from the subject: antennae, whiskers, a beak, the spire of a tower.
+
+Near the edge all that is thin is a strand (`bokehcli.strands`). What is still one farther out is followed here, by tiles, as
+the second threshold of Canny (1986) follows edges: all of it that hangs together and begins at the subject, if it ends before
+FAR. A wire or a branch behind the subject does not end.
+"""
+
+import math
+from collections.abc import Callable, Iterable, Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bokehcli.opencv import cv2
+from bokehcli.tiling import Box, clip, shrink
+
+Bytes = NDArray[np.uint8]
+Float = NDArray[np.float32]
+Tile = tuple[int, int]  # its row and column
+
+TILE_PX = 128
+# Distances from the edge, in shares of the photo's long side: where a strand must have ended, how near it must begin, and a
+# little more, so that one which reaches FAR is seen to.
+FAR, BEGINS, BEYOND = 0.2, 0.008, 0.01
+STRAND = 32  # of 255: how much of a pixel is a strand where one is followed
+# Whether strands hang together is told by cells, a power of two of pixels: about so many are as wide as no strand is.
+CELLS_A_WIDTH, SMALLEST_CELL_PX = 4, 2
+TOUCH_PX = 2  # how near to a tile's edge a strand is followed into the next one
+# Tiles that may be looked at, and the share of a photo's tiles that may be besides; what spreads farther is a pattern.
+MOST_TILES, MOST_OF_ALL = 64, 0.15
+
+
+def traced(
+    look: Callable[[Tile, Box], Bytes | None], starts: Iterable[Tile], distance: Float, size: tuple[int, int], wide_px: int
+) -> Iterator[tuple[Box, Bytes]]:
+    """Tiles with the strands in them that begin at the subject and end: a box of the photo and (h, w), 255 for all of a pixel.
+
+    look: how much of each pixel of a tile, of which it gets the box, is a strand, (h, w), None where nothing is. starts: tiles
+    in which there are strands to follow. distance: (h', w'), of any size, covers the photo: distance from the subject
+    in shares of the photo's long side, 0 in it. size: the photo's (height, width). wide_px: what is as wide is no strand.
+    """
+    found = followed(look, starts, distance, size)
+    if not found:
+        return
+    cell_px = max(SMALLEST_CELL_PX, 1 << int(math.log2(wide_px / CELLS_A_WIDTH)))
+    cells = cells_of(found, size, cell_px)
+    apart = cv2.resize(distance, cells.shape[::-1], interpolation=cv2.INTER_LINEAR)
+    kept = cv2.dilate(ending(cells, apart), np.ones((3, 3), np.uint8))  # their soft margins, too
+    for box, strands in found:
+        part = kept[box.top // cell_px : -(-box.bottom // cell_px), box.left // cell_px : -(-box.right // cell_px)]
+        if part.any():
+            mask = part.repeat(cell_px, 0).repeat(cell_px, 1)[: box.height, : box.width]
+            yield box, cv2.copyTo(strands, mask)
+
+
+def tiles_in(box: Box) -> Iterator[tuple[Tile, slice]]:
+    """The tiles in a box of the photo that is one row of them, each with its columns of the box."""
+    for left in range(0, box.width, TILE_PX):
+        yield (box.top // TILE_PX, (box.left + left) // TILE_PX), slice(left, left + TILE_PX)
+
+
+def is_seen(strands: Bytes) -> bool:
+    """Whether there is a strand that can be followed."""
+    return bool(strands.max() >= STRAND)
+
+
+def is_leading(strands: Bytes, counts: Bytes) -> bool:
+    """Whether there is one where strands begin to fade, by how much they count there, 255 for all."""
+    fading = cv2.inRange(counts, 1, 254)
+    return bool(cv2.bitwise_and(cv2.compare(strands, STRAND, cv2.CMP_GE), fading).any())
+
+
+def followed(
+    look: Callable[[Tile, Box], Bytes | None], starts: Iterable[Tile], distance: Float, size: tuple[int, int]
+) -> list[tuple[Box, Bytes]]:
+    """The tiles up to FAR in which there are strands that hang together with those in the starts; see `traced`.
+
+    None where they are too many.
+    """
+    most = MOST_TILES + MOST_OF_ALL * size[0] * size[1] / TILE_PX**2
+    waiting = list(starts)
+    known, found = set(waiting), list[tuple[Box, Bytes]]()
+    while waiting:
+        if len(found) > most:
+            return []
+        row, column = waiting.pop()
+        box = clip(Box(row * TILE_PX, (row + 1) * TILE_PX, column * TILE_PX, (column + 1) * TILE_PX), size)
+        strands = look((row, column), box) if nearest(distance, box, size) < FAR + BEYOND else None
+        if strands is None:
+            continue
+        seen = strands >= STRAND
+        found.append((box, strands))
+        edges = ((-1, 0, seen[:TOUCH_PX]), (1, 0, seen[-TOUCH_PX:]), (0, -1, seen[:, :TOUCH_PX]), (0, 1, seen[:, -TOUCH_PX:]))
+        for down, across, edge in edges:
+            tile = row + down, column + across
+            if tile not in known and edge.any() and holds(size, tile):
+                known.add(tile)
+                waiting.append(tile)
+    return found
+
+
+def holds(size: tuple[int, int], tile: Tile) -> bool:
+    """Whether a tile lies in a photo of (height, width)."""
+    return all(index >= 0 and index * TILE_PX < side for index, side in zip(tile, size, strict=True))
+
+
+def nearest(distance: Float, box: Box, size: tuple[int, int]) -> float:
+    """The smallest distance, (h', w') of the whole photo of `size`, in a box of the photo."""
+    (top, bottom), (left, right) = (
+        (first * length // side, -(-last * length // side))
+        for first, last, length, side in zip(box[::2], box[1::2], distance.shape, size, strict=True)
+    )
+    return float(distance[top:bottom, left:right].min())
+
+
+def cells_of(found: list[tuple[Box, Bytes]], size: tuple[int, int], cell_px: int) -> Bytes:
+    """(h, w): 1 in the cells of a photo of `size` in which there is a strand."""
+    cells = np.zeros([-(-side // cell_px) for side in size], np.uint8)
+    window = np.ones((cell_px, cell_px), np.uint8)
+    for box, strands in found:
+        largest = cv2.dilate(strands, window, anchor=(0, 0))[::cell_px, ::cell_px]
+        cells[shrink(box, cell_px).slices] = largest >= STRAND
+    return cells
+
+
+def ending(cells: Bytes, distance: Float) -> Bytes:
+    """(h, w): 1 in those of the cells that belong to strands which begin at the subject and end before FAR and the border.
+
+    cells: (h, w), 1 where there is a strand. distance: (h, w), see `traced`.
+    """
+    count, strands = cv2.connectedComponents(cells, connectivity=8)
+    border = (strands[0], strands[-1], strands[:, 0], strands[:, -1])
+    kept = np.zeros(count, np.uint8)
+    kept[strands[distance < BEGINS]] = 1
+    for ends_not in (np.zeros(1, np.int32), strands[distance > FAR], *border):
+        kept[ends_not] = 0
+    ended: Bytes = kept[strands]
+    return ended
