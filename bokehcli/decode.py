@@ -14,8 +14,8 @@ from bokehcli.opencv import cv2
 from bokehcli.options import DecodeOptions
 from bokehcli.photo import FLOAT_BITS, Carried, Container, Photo
 from bokehcli.pixels import filled, spread
+from bokehcli.regions import FIRST_SWAPPED
 
-FIRST_TURNED = 5  # of the orientations, from which on height and width are swapped
 GREY_WITH_OPACITY = 2  # channels
 COLOUR = 3  # dimensions
 
@@ -87,21 +87,20 @@ def _decode(data: bytes, name: str, container: Container, options: DecodeOptions
     if decoded.dtype == np.float32 and not np.isfinite(decoded).all():
         warnings.append(f"{np.count_nonzero(~np.isfinite(decoded))} values that are no finite numbers were taken for black")
         decoded = np.nan_to_num(decoded, nan=0.0, posinf=0.0, neginf=0.0)
-    turned_already = container is Container.HEIC and orientation >= FIRST_TURNED
+    turned_already = container is Container.HEIC and orientation >= FIRST_SWAPPED
     if decoded.shape[:2] != (size[::-1] if turned_already else size):
         raise DecodeError(name, "the picture is not as large as its header declares")
     bits = _bits(data, container, decoded)
     if container is Container.AVIF and decoded.dtype == np.uint16:
         decoded = spread(decoded, bits)
     image, opacity = _split(decoded)
-    if container is Container.HEIC:
-        orientation = 1
+    left = 1 if container is Container.HEIC else orientation
     grey = decoded.ndim == 2 or decoded.shape[2] == GREY_WITH_OPACITY or (container is Container.PNG and png.is_grey(data))
     return Photo(
         name=name,
         container=container,
-        image=upright(image, orientation),
-        opacity=None if opacity is None else upright(opacity, orientation),
+        image=upright(image, left),
+        opacity=None if opacity is None else upright(opacity, left),
         unspecified=container is Container.TIFF and tiff.is_unspecified(data),
         grey=grey,
         orientation=orientation,
@@ -151,7 +150,7 @@ def _bits(data: bytes, container: Container, decoded: NDArray[Any]) -> int:
 
 def upright(image: NDArray[Any], orientation: int) -> NDArray[Any]:
     """Undo an EXIF orientation (EXIF 2.32, 4.6.4 A). image: (H, W, ...). Orientations 5 to 8 swap height and width."""
-    if orientation >= FIRST_TURNED:
+    if orientation >= FIRST_SWAPPED:
         image = image.swapaxes(0, 1)
     if orientation in (3, 4, 7, 8):
         image = image[::-1]

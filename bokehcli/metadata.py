@@ -15,6 +15,7 @@ from bokehcli.errors import EncodeError
 from bokehcli.options import MetadataOptions
 from bokehcli.photo import Carried, Container, Photo
 from bokehcli.privacy import with_density_once, without_gps, without_metadata
+from bokehcli.regions import turn_exif, turned_xmp
 from bokehcli.xmp import correct_xmp, with_edit
 
 ALL_KEPT = MetadataOptions()
@@ -51,12 +52,13 @@ def attach_metadata(
             carried = replace(carried, icc=None)
             warnings.append("the ICC profile is for grey, the written picture has colour channels: profile left out")
         if carried.exif:
-            exif, lost = correct_exif(carried.exif, size)
+            exif, lost = correct_exif(carried.exif, size, photo.orientation)
             carried = replace(carried, exif=exif)
             warnings += lost
         if carried.xmp:
             upright = photo.container in (Container.AVIF, Container.HEIC) or _has_orientation(photo.carried.exif)
-            carried = replace(carried, xmp=correct_xmp(carried.xmp, size, upright=upright))
+            turned = turned_xmp(carried.xmp, photo.orientation, size)
+            carried = replace(carried, xmp=correct_xmp(turned, size, upright=upright))
         if edit is not None and not options.strip:
             carried = replace(carried, xmp=with_edit(carried.xmp, edit))
         if Container.TIFF in (container, photo.container) and _has_maker_note(carried.exif):
@@ -84,11 +86,11 @@ def _wanted(photo: Photo, container: Container, options: MetadataOptions) -> tup
     return with_density_once(carried, container) if options.strip else carried, warnings
 
 
-def correct_exif(exif: bytes, size: tuple[int, int]) -> tuple[bytes | None, tuple[str, ...]]:
-    """An EXIF stream for upright pixels of ``size`` (height, width), and warnings.
+def correct_exif(exif: bytes, size: tuple[int, int], orientation: int = 1) -> tuple[bytes | None, tuple[str, ...]]:
+    """An EXIF stream for upright pixels of ``size`` (height, width), of which an orientation was undone, and warnings.
 
-    The orientation becomes 1, sizes become the new ones, the thumbnail is unlinked and blanked; no byte moves. None
-    where the first directory cannot be read: nothing could then be corrected.
+    The orientation becomes 1, sizes become the new ones, places turn, the thumbnail is unlinked and blanked; no byte moves.
+    None where the first directory cannot be read: nothing could then be corrected.
     """
     try:
         big, first = ifd.is_big(exif), ifd.read_directory(exif)
@@ -110,6 +112,8 @@ def correct_exif(exif: bytes, size: tuple[int, int]) -> tuple[bytes | None, tupl
             directories.append(directory)
             for size_tag, side in EXIF_SIZE_TAGS.items() if tag == ImageIFD.ExifTag else ():
                 _set(patched, directory, size_tag, size[side], big=big)
+            if tag == ImageIFD.ExifTag and orientation > 1:
+                turn_exif(patched, directory, orientation, size, big=big)
     if first.next:
         patched[first.next_at : first.next_at + 4] = b"\0\0\0\0"
         _blank_thumbnail(patched, first.next, directories, big=big)

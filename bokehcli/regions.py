@@ -1,0 +1,107 @@
+"""Places in the picture that metadata name, such as the faces of people: turned upright along with the pixels.
+
+EXIF (2.32, 4.6.5) and the regions of the Metadata Working Group (Guidelines for Handling Image Metadata 2.0, 5.9) count from
+the upper left corner of the pixels as they are stored, before an orientation is undone.
+"""
+
+import re
+
+from piexif import ExifIFD
+
+from bokehcli.containers import ifd
+from bokehcli.containers.reading import byte_order
+
+FIRST_SWAPPED = 5  # of the orientations, from which on height and width are swapped
+MOST_BYTES = 4000  # of an element of XMP that is looked through: longer ones are none of these
+# An element with what is in it, or one that is empty.
+ELEMENT = rb"<([\w.-]+:%b)\b(?:[^<>]{0,1000}/>|[^<>]{0,1000}(?<!/)>.{0,%d}?</\1\s*>)"
+AREA, APPLIED_TO = (re.compile(ELEMENT % (name, MOST_BYTES), re.DOTALL) for name in (b"Area", b"AppliedToDimensions"))
+# A property of it, as an attribute or an element, up to its value, and that.
+PROPERTY = re.compile(
+    rb"(?P<head>[\w.-]+:(?P<attribute>[xywh])\s*=\s*[\"']|<[\w.-]+:(?P<element>[xywh])\s*>)(?P<value>[^\"'<>]*)"
+)
+NUMBER = re.compile(rb"\s*(\d{1,9}(\.\d*)?|\.\d+)\s*")
+DIGITS = 6  # behind the point
+MOST_NUMBERS = 4  # of a subject's area: its middle, and a diameter or width and height
+SUBJECT = ExifIFD.SubjectLocation, ExifIFD.SubjectArea
+FOCAL_PLANE = ExifIFD.FocalPlaneXResolution, ExifIFD.FocalPlaneYResolution
+
+
+def turned(x: float, y: float, orientation: int, width: float = 1.0, height: float = 1.0) -> tuple[float, float]:
+    """Where a point of a picture of that size is once its EXIF orientation is undone, see `bokehcli.decode.upright`."""
+    if orientation >= FIRST_SWAPPED:
+        x, y, width, height = y, x, height, width
+    if orientation in (3, 4, 7, 8):
+        y = height - y
+    if orientation in (2, 3, 6, 7):
+        x = width - x
+    return x, y
+
+
+def turned_xmp(xmp: bytes, orientation: int, size: tuple[int, int]) -> bytes:
+    """A packet whose regions are those of upright pixels of ``size`` (height, width), of which the orientation was undone.
+
+    Regions of dimensions that lie as the upright pixels do, not as those that were stored, were upright before and stay; so do
+    those that cannot be read.
+    """
+    found = APPLIED_TO.search(xmp)
+    if orientation == 1 or found is None:
+        return xmp
+    applied = numbers_in(found[0])
+    if not {b"w", b"h"} <= applied.keys():
+        return xmp
+    if orientation >= FIRST_SWAPPED:
+        if (applied[b"w"] < applied[b"h"]) == (size[1] < size[0]):
+            return xmp
+        xmp = APPLIED_TO.sub(lambda found: with_numbers(found[0], swapped(numbers_in(found[0]))), xmp)
+    return AREA.sub(lambda found: with_numbers(found[0], turned_area(numbers_in(found[0]), orientation)), xmp)
+
+
+def swapped(sides: dict[bytes, float]) -> dict[bytes, float]:
+    """With width for height."""
+    return {**sides, b"w": sides[b"h"], b"h": sides[b"w"]} if {b"w", b"h"} <= sides.keys() else sides
+
+
+def turned_area(area: dict[bytes, float], orientation: int) -> dict[bytes, float]:
+    """An area by its middle x and y, width and height, shares of the picture's sides, upright; one without a middle stays."""
+    if not {b"x", b"y"} <= area.keys():
+        return area
+    x, y = turned(area[b"x"], area[b"y"], orientation)
+    return {**(swapped(area) if orientation >= FIRST_SWAPPED else area), b"x": x, b"y": y}
+
+
+def numbers_in(element: bytes) -> dict[bytes, float]:
+    """The numbers x, y, w and h of an element of XMP, those that it has."""
+    found = ((match["attribute"] or match["element"], match["value"]) for match in PROPERTY.finditer(element))
+    return {name: float(value) for name, value in found if NUMBER.fullmatch(value)}
+
+
+def with_numbers(element: bytes, numbers: dict[bytes, float]) -> bytes:
+    """The element with other numbers in the same places."""
+
+    def written(found: re.Match[bytes]) -> bytes:
+        name = found["attribute"] or found["element"]
+        return found["head"] + f"{round(numbers[name], DIGITS):g}".encode() if name in numbers else found[0]
+
+    return PROPERTY.sub(written, element)
+
+
+def turn_exif(stream: bytearray, directory: ifd.Directory, orientation: int, size: tuple[int, int], *, big: bool) -> None:
+    """Turn what an EXIF directory of the stream says of places, in place, for upright pixels of ``size`` (height, width).
+
+    A subject's location or area whose middle is not in the picture stays. No byte moves.
+    """
+    width, height = size if orientation >= FIRST_SWAPPED else size[::-1]
+    for entry in directory.entries:
+        if entry.tag not in SUBJECT or entry.kind != ifd.SHORT or not 2 <= entry.count <= MOST_NUMBERS:
+            continue
+        x, y, *sides = ifd.integers(entry, big=big)
+        if x <= width and y <= height:
+            middle = map(int, turned(x, y, orientation, width, height))
+            values = *middle, *(sides[::-1] if orientation >= FIRST_SWAPPED else sides)
+            packed = b"".join(value.to_bytes(2, byte_order(big=big)) for value in values)
+            stream[entry.value_at : entry.value_at + entry.length] = packed
+    across, down = (directory.find(tag) for tag in FOCAL_PLANE)
+    if orientation >= FIRST_SWAPPED and across and down and (across.kind, across.length) == (down.kind, down.length):
+        for entry, other in ((across, down), (down, across)):
+            stream[entry.value_at : entry.value_at + entry.length] = other.value

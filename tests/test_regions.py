@@ -1,0 +1,130 @@
+"""Places in metadata turn with the pixels: a block that is marked in the stored pixels is found where they say."""
+
+import numpy as np
+import piexif
+import pytest
+from numpy.typing import NDArray
+
+from bokehcli.decode import DecodeOptions, decode_photo, upright
+from bokehcli.metadata import correct_exif
+from bokehcli.photo import Carried
+from bokehcli.regions import turned_xmp
+from tests.test_metadata import photo_of, written
+
+HEIGHT, WIDTH = 80, 120  # as stored
+TOP, LEFT, DOWN, ACROSS = 10, 30, 20, 40  # the marked block
+MIDDLE = LEFT + ACROSS // 2, TOP + DOWN // 2
+ORIENTATIONS = range(1, 9)
+NAMESPACES = (
+    b'xmlns:mwg-rs="http://www.metadataworkinggroup.com/schemas/regions/" xmlns:stArea="http://ns.adobe.com/xmp/sType/Area#" '
+    b'xmlns:stDim="http://ns.adobe.com/xap/1.0/sType/Dimensions#"'
+)
+AS_ATTRIBUTES = (
+    b'<mwg-rs:AppliedToDimensions stDim:w="%d" stDim:h="%d" stDim:unit="pixel"/><mwg-rs:RegionList><rdf:Bag>'
+    b'<rdf:li><rdf:Description mwg-rs:Name="Bob" mwg-rs:Type="Face">'
+    b'<mwg-rs:Area stArea:x="%.6g" stArea:y="%.6g" stArea:w="%.6g" stArea:h="%.6g" stArea:unit="normalized"/>'
+    b"</rdf:Description></rdf:li></rdf:Bag></mwg-rs:RegionList>"
+)
+AS_ELEMENTS = (
+    b'<mwg-rs:AppliedToDimensions rdf:parseType="Resource"><stDim:w>%d</stDim:w> <stDim:h>%d</stDim:h>'
+    b'</mwg-rs:AppliedToDimensions><mwg-rs:RegionList><rdf:Bag><rdf:li rdf:parseType="Resource">'
+    b'<mwg-rs:Area rdf:parseType="Resource"><stArea:x>%.6g</stArea:x><stArea:y>%.6g</stArea:y>\n'
+    b"<stArea:w>%.6g</stArea:w><stArea:h>%.6g</stArea:h></mwg-rs:Area></rdf:li></rdf:Bag></mwg-rs:RegionList>"
+)
+SIDES = WIDTH, HEIGHT
+AREA = MIDDLE[0] / WIDTH, MIDDLE[1] / HEIGHT, ACROSS / WIDTH, DOWN / HEIGHT
+
+
+def packet(form: bytes, sides: tuple[int, int] = SIDES, area: tuple[float, ...] = AREA) -> bytes:
+    """XMP with a region."""
+    regions = b'<mwg-rs:Regions rdf:parseType="Resource">' + form % (*sides, *area) + b"</mwg-rs:Regions>"
+    return (
+        b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
+        b'<rdf:Description rdf:about="" ' + NAMESPACES + b">" + regions + b"</rdf:Description></rdf:RDF></x:xmpmeta>"
+    )
+
+
+def marked(orientation: int) -> tuple[tuple[int, int], tuple[int, int, int, int]]:
+    """The (height, width) of the upright picture, and the marked block's left, top, width and height in it."""
+    stored: NDArray[np.uint8] = np.zeros((HEIGHT, WIDTH), np.uint8)
+    stored[TOP : TOP + DOWN, LEFT : LEFT + ACROSS] = 255
+    picture = upright(stored, orientation)
+    rows, columns = np.nonzero(picture)
+    place = int(columns.min()), int(rows.min()), int(np.ptp(columns)) + 1, int(np.ptp(rows)) + 1
+    return (picture.shape[0], picture.shape[1]), place
+
+
+def exif_with(area: tuple[int, ...]) -> bytes:
+    """EXIF with a subject's area, its location, and sensor pixels that are not square."""
+    tags = {
+        piexif.ExifIFD.SubjectArea: area,
+        piexif.ExifIFD.SubjectLocation: MIDDLE,
+        piexif.ExifIFD.FocalPlaneXResolution: (5, 1),
+        piexif.ExifIFD.FocalPlaneYResolution: (7, 1),
+    }
+    return bytes(piexif.dump({"Exif": tags})[6:])
+
+
+def exif_of(stream: bytes | None) -> dict[int, object]:
+    """The tags of its EXIF directory."""
+    assert stream is not None
+    tags: dict[int, object] = piexif.load(b"Exif\0\0" + stream)["Exif"]
+    return tags
+
+
+@pytest.mark.parametrize("form", [AS_ATTRIBUTES, AS_ELEMENTS])
+@pytest.mark.parametrize("orientation", ORIENTATIONS)
+def test_faces_turn_with_the_pixels(form: bytes, orientation: int) -> None:
+    size, (left, top, across, down) = marked(orientation)
+    area = (left + across / 2) / size[1], (top + down / 2) / size[0], across / size[1], down / size[0]
+    assert turned_xmp(packet(form), orientation, size) == packet(form, size[::-1], area)
+
+
+@pytest.mark.parametrize("orientation", ORIENTATIONS)
+@pytest.mark.parametrize("sides", [(), (ACROSS,), (ACROSS, DOWN)])
+def test_the_subject_in_exif_turns_with_the_pixels(orientation: int, sides: tuple[int, ...]) -> None:
+    size, (left, top, across, down) = marked(orientation)
+    middle = left + across // 2, top + down // 2
+    tags = exif_of(correct_exif(exif_with((*MIDDLE, *sides)), size, orientation)[0])
+    expected = {0: (), 1: sides, 2: (across, down)}[len(sides)]
+    assert tags[piexif.ExifIFD.SubjectArea] == (*middle, *expected)
+    assert tags[piexif.ExifIFD.SubjectLocation] == middle
+    resolutions = tags[piexif.ExifIFD.FocalPlaneXResolution], tags[piexif.ExifIFD.FocalPlaneYResolution]
+    assert resolutions == (((7, 1), (5, 1)) if orientation >= 5 else ((5, 1), (7, 1)))
+
+
+def test_what_is_written_has_them_turned() -> None:
+    size, (left, top, across, down) = marked(6)
+    carried = Carried(exif=exif_with(MIDDLE), xmp=packet(AS_ATTRIBUTES))
+    photo = photo_of(carried, image=np.zeros((*size, 3), np.uint8), orientation=6)
+    again = decode_photo(written(photo)[0], "photo", DecodeOptions()).carried
+    assert exif_of(again.exif)[piexif.ExifIFD.SubjectArea] == (left + across // 2, top + down // 2)
+    assert again.xmp is not None
+    assert b'stDim:w="80" stDim:h="120"' in again.xmp
+
+
+def test_regions_that_were_upright_before_stay() -> None:
+    """Some programs give them so for photos that are stored lying on their side."""
+    xmp = packet(AS_ATTRIBUTES, (HEIGHT, WIDTH))
+    assert turned_xmp(xmp, 6, (WIDTH, HEIGHT)) == xmp
+
+
+@pytest.mark.parametrize(
+    "xmp",
+    [
+        b"",
+        b"<mwg-rs:AppliedToDimensions",
+        b'<mwg-rs:AppliedToDimensions stDim:w="120"/><mwg-rs:Area stArea:x="0.5" stArea:y="0.5"/>',
+        b'<mwg-rs:AppliedToDimensions stDim:w="many" stDim:h="80"/><mwg-rs:Area stArea:x="0.5" stArea:y="0.5"/>',
+        b'<mwg-rs:AppliedToDimensions stDim:w="120" stDim:h="80" ' * 3000,
+        b"<mwg-rs:AppliedToDimensions>" * 3000,
+    ],
+)
+def test_what_cannot_be_read_stays(xmp: bytes) -> None:
+    assert turned_xmp(xmp, 6, (WIDTH, HEIGHT)) == xmp
+
+
+def test_a_subject_outside_of_the_picture_stays() -> None:
+    """EXIF of a larger picture, from which this one was cut or made smaller."""
+    exif = exif_with((5000, 10))
+    assert exif_of(correct_exif(exif, (WIDTH, HEIGHT), 6)[0])[piexif.ExifIFD.SubjectArea] == (5000, 10)
