@@ -2,7 +2,7 @@
 
 Near the edge all that is thin is a strand (`bokehcli.strands`). What is still one farther out is followed here, by tiles, as
 the second threshold of Canny (1986) follows edges: all of it that hangs together and begins at the subject, if it ends before
-FAR. A wire or a branch behind the subject does not end.
+FAR. A wire or a branch behind the subject does not end, or comes out again on its other side.
 """
 
 import math
@@ -25,6 +25,10 @@ FAR, BEGINS, BEYOND = 0.2, 0.008, 0.01
 STRAND = 32  # of 255: how much of a pixel is a strand where one is followed
 # Whether strands hang together is told by cells, a power of two of pixels: about so many are as wide as no strand is.
 CELLS_A_WIDTH, SMALLEST_CELL_PX = 4, 2
+# In cells: the fewest of a strand that has a direction, how far it may be off a line in the mean, and within what width and for
+# what length, most of it, it goes on on the other side of the subject.
+FEWEST, STRAIGHT, ASIDE, GOES_ON, MOSTLY = 12, 0.8, 5, 12, 0.75
+WAYS = np.array([[[1], [1]], [[1], [-1]]], np.float32)
 TOUCH_PX = 2  # how near to a tile's edge a strand is followed into the next one
 # Tiles that may be looked at, and the share of a photo's tiles that may be besides; what spreads farther is a pattern.
 MOST_TILES, MOST_OF_ALL = 64, 0.15
@@ -126,13 +130,51 @@ def cells_of(found: list[tuple[Box, Bytes]], size: tuple[int, int], cell_px: int
 def ending(cells: Bytes, distance: Float) -> Bytes:
     """(h, w): 1 in those of the cells that belong to strands which begin at the subject and end before FAR and the border.
 
-    cells: (h, w), 1 where there is a strand. distance: (h, w), see `traced`.
+    One that comes out again on the other side of the subject does not begin there. cells: (h, w), 1 where there is a strand.
+    distance: (h, w), see `traced`.
     """
-    count, strands = cv2.connectedComponents(cells, connectivity=8)
+    count, strands, boxes, _ = cv2.connectedComponentsWithStats(cells, connectivity=8)
     border = (strands[0], strands[-1], strands[:, 0], strands[:, -1])
     kept = np.zeros(count, np.uint8)
     kept[strands[distance < BEGINS]] = 1
     for ends_not in (np.zeros(1, np.int32), strands[distance > FAR], *border):
         kept[ends_not] = 0
+    near = cv2.dilate(cells, np.ones((ASIDE, ASIDE), np.uint8))
+    for number in np.flatnonzero(kept):
+        left, top, width, height, size = boxes[number]
+        rows, columns = np.nonzero(strands[top : top + height, left : left + width] == number)
+        line = straight(np.stack((columns + left, rows + top), 1).astype(np.float32)) if size >= FEWEST else None
+        if line is not None and any(goes_on(line * way, near, distance) for way in WAYS):
+            kept[number] = 0
     ended: Bytes = kept[strands]
     return ended
+
+
+def straight(points: Float) -> Float | None:
+    """A line (2, 2) through points (n, 2): one on it and its direction, of length 1; None where they are not along one."""
+    middle = points.mean(0)
+    _, lengths, directions = np.linalg.svd(points - middle, full_matrices=False)
+    bent = lengths[1] / math.sqrt(len(points)) > STRAIGHT
+    return None if bent else np.stack((middle, directions[0]))
+
+
+def goes_on(line: Float, near: Bytes, distance: Float) -> bool:
+    """Whether a line that leads into the subject from its first point leads to a strand where it comes out of it.
+
+    near: (h, w), above 0 in and beside the cells with strands. distance: (h, w), see `traced`.
+    """
+    height, width = near.shape
+    steps = np.arange(height + width, dtype=np.float32)
+    columns, rows = np.rint(line[0][:, None] + line[1][:, None] * steps).astype(np.int32)
+    inside = (columns >= 0) & (rows >= 0) & (columns < width) & (rows < height)
+    columns, rows = columns[inside], rows[inside]
+    subject = distance[rows, columns] < BEGINS
+    if not subject.any():
+        return False
+    first = int(subject.argmax())
+    beyond = np.flatnonzero(~subject[first:])
+    if not beyond.size:
+        return False
+    start = first + int(beyond[0])
+    behind = near[rows, columns][start : start + GOES_ON]
+    return bool(len(behind) == GOES_ON and np.count_nonzero(behind) >= MOSTLY * GOES_ON)

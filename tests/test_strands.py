@@ -20,12 +20,12 @@ GREEN, WHITE = (40, 90, 40), (230, 230, 220)
 
 
 def scene(length_px: int, width_px: int, colour: tuple[int, int, int] = WHITE, noise: float = 0.0) -> tuple[Image, Image]:
-    """A photo of a disc with strands all around, before a gradient, and alpha of the disc alone."""
+    """A photo of a disc with strands all around, none opposite to another, before a gradient, and alpha of the disc alone."""
     image = np.tile(np.linspace(0.8, 1.2, SIZE[1])[None, :, None], (SIZE[0], 1, 3)) * np.array(GREEN)
     image += np.random.default_rng(0).normal(0.0, 1.0 + noise, image.shape)
     image = np.clip(image, 0, 255).astype(np.uint8)
     x, y, radius = DISC
-    for angle in np.arange(0.0, 2.0 * np.pi, np.pi / 12):
+    for angle in np.linspace(0.0, 2.0 * np.pi, 23, endpoint=False):
         ends = [(round(x + r * np.cos(angle)), round(y + r * np.sin(angle))) for r in (radius - 5, radius + length_px)]
         cv2.line(image, *ends, colour, width_px)
     cv2.circle(image, (x, y), radius, (150, 90, 60), -1)
@@ -96,6 +96,18 @@ def test_strands_that_hang_together_with_what_does_not_end_stay_no_farther_than_
     grown, shown = with_strands(all_sizes(image), alpha), hairs(image, alpha)
     assert grown[195:206, 416:].max() == 0
     assert grown[shown & (np.arange(SIZE[1]) < 300)[None, :]].mean() > 250
+
+
+@pytest.mark.parametrize(("both", "share"), [(False, 1.0), (True, 0.0)])
+def test_a_line_that_comes_out_on_the_other_side_too_lies_behind_the_subject(both: bool, share: float) -> None:
+    image, alpha = scene(length_px=0, width_px=1)
+    x, y, radius = DISC
+    first = x - radius - 60 if both else x
+    cv2.line(image, (first, y - 31), (x + radius + 70, y + 20), WHITE, 1)
+    image[alpha > 0] = (150, 90, 60)
+    grown = with_strands(all_sizes(image), alpha)
+    far = hairs(image, alpha) & (np.arange(SIZE[1]) > x + radius + 1.4 * REACH * SIZE[1])[None, :]
+    assert grown[far].mean() / 255.0 == pytest.approx(share, abs=0.02)
 
 
 def test_what_spreads_too_far_is_a_pattern(monkeypatch: pytest.MonkeyPatch) -> None:
