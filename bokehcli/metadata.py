@@ -9,7 +9,7 @@ from dataclasses import replace
 from piexif import ExifIFD, ImageIFD
 
 from bokehcli import containers
-from bokehcli.containers import Malformed, heif, ifd, jpeg, png, tiff
+from bokehcli.containers import Malformed, density, heif, ifd, jpeg, png, tiff
 from bokehcli.containers.reading import byte_order
 from bokehcli.errors import EncodeError
 from bokehcli.options import MetadataOptions
@@ -29,6 +29,8 @@ THUMBNAIL_TAGS = (
 )
 # Blocks of one container that say nothing worth a warning when they cannot follow into another.
 MINOR = {"APP0", "pHYs", "density", "sRGB", "tIME"}
+# Where a container has the density by itself; the others have it in EXIF.
+DENSITY_KINDS = {Container.JPEG: "APP0", Container.PNG: "pHYs", Container.BMP: "density"}
 GREY_PROFILE = b"GRAY"
 
 
@@ -79,11 +81,21 @@ def _wanted(photo: Photo, container: Container, options: MetadataOptions) -> tup
         warnings += lost
     if container is not photo.container:
         kinds = sorted({kind for kind, _ in carried.others} - MINOR)
-        carried = replace(carried, others=())
+        carried = _with_density(carried, container)
         if kinds:
             names = ", ".join(kinds)
             warnings.append(f"{container.value} cannot carry {names} of {photo.container.value}: left out")
     return with_density_once(carried, container) if options.strip else carried, warnings
+
+
+def _with_density(carried: Carried, container: Container) -> Carried:
+    """What may follow into another container: the blocks proper, and the density as that container has it."""
+    told = density.told(carried.others, carried.exif)
+    kind = DENSITY_KINDS.get(container)
+    if told is None or kind is None:
+        return replace(carried, exif=carried.exif or (density.as_exif(told) if told else None), others=())
+    block = density.as_block(kind, told)
+    return replace(carried, others=(block,) if block else ())
 
 
 def correct_exif(exif: bytes, size: tuple[int, int], orientation: int = 1) -> tuple[bytes | None, tuple[str, ...]]:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageCms, ImageOps, PngImagePlugin
 
 from bokehcli import containers
-from bokehcli.containers import ifd
+from bokehcli.containers import density, ifd
 from bokehcli.decode import decode_photo
 from bokehcli.encode import Encoding, encode_image
 from bokehcli.errors import EncodeError
@@ -285,6 +285,36 @@ def test_density_comment_iptc_and_text_survive(exiftool):
     others = (("IPTC", b"\x1c\2\x05\0\4Hare"),)
     tags = tags_of(exiftool, written(photo_of(Carried(others=others), Container.TIFF))[0])
     assert tags["IPTC:ObjectName"] == "Hare"
+
+
+DENSITIES = {
+    Container.JPEG: ("APP0", b"JFIF\0\1\1\2\0\x64\0\x64\0\0"),  # 100 to a centimetre
+    Container.PNG: ("pHYs", b"\0\0\x27\x10\0\0\x27\x10\1"),
+    Container.BMP: ("density", b"\x10\x27\0\0\x10\x27\0\0"),
+}
+
+
+@pytest.mark.parametrize("target", [Container.JPEG, Container.PNG, Container.BMP, Container.TIFF, Container.WEBP])
+@pytest.mark.parametrize("source", [*DENSITIES, Container.WEBP])
+def test_the_density_follows_into_another_container(source, target):
+    exif = None if source in DENSITIES else density.as_exif((10_000.0, 10_000.0))
+    photo = photo_of(Carried(exif=exif, others=(DENSITIES[source],) if source in DENSITIES else ()), source)
+    data, warnings = written(photo, target)
+    assert warnings == () or (target, exif is not None) == (Container.BMP, True)
+    opened = Image.open(io.BytesIO(data))
+    said = opened.info.get("dpi") or (opened.getexif()[282], opened.getexif()[283])
+    assert [round(float(each)) for each in said] == [254, 254]
+    again = written(decode_photo(data, "photo", DecodeOptions()), source)[0]
+    carried = decode_photo(again, "photo", DecodeOptions()).carried
+    assert density.told(carried.others, carried.exif) == pytest.approx((10_000.0, 10_000.0), rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    "others", [(), (("APP0", b"JFIF\0\1\1\0\0\1\0\1\0\0"),), (("APP0", b"JFIF\0\1\1\1\0\0\0\0\0\0"),)]
+)
+def test_no_density_follows_where_none_is_said(others):
+    data, _ = written(photo_of(Carried(others=others)), Container.PNG)
+    assert "dpi" not in Image.open(io.BytesIO(data)).info
 
 
 def test_tiff_resolution_and_description_survive():

@@ -1,6 +1,9 @@
-"""How many pixels go to an inch or a centimetre, as EXIF and JFIF say it."""
+"""How many pixels go to an inch, a centimetre or a metre, as EXIF, JFIF, PNG and BMP say it."""
 
-from bokehcli.containers.ifd import SHORT, lay_out, read_fields
+from collections.abc import Iterable
+from typing import Literal
+
+from bokehcli.containers.ifd import SHORT, Field, lay_out, numbers, read_fields
 from bokehcli.containers.reading import Malformed, unsigned
 
 RATIONAL = 5
@@ -8,6 +11,12 @@ ACROSS, DOWN, UNIT = 282, 283, 296
 FIELDS = {(ACROSS, RATIONAL, 1), (DOWN, RATIONAL, 1), (UNIT, SHORT, 1)}
 JFIF = b"JFIF\0"
 MOST_IN_JFIF = 65_535
+INCH, CENTIMETRE = 0.0254, 0.01  # in metres
+EXIF_HEAD = b"MM\0*\0\0\0\x08"
+NEARLY = 0.02  # how far pixels an inch or centimetre are from a whole number at most, to be meant as one
+THOUSANDTHS = 1000
+Block = tuple[str, bytes]
+Density = tuple[float, float]  # pixels a metre, across and down
 
 
 def alone(exif: bytes | None) -> bytes | None:
@@ -18,7 +27,7 @@ def alone(exif: bytes | None) -> bytes | None:
         return None
     kept = [each for each in fields if (each.tag, each.kind, each.count) in FIELDS]
     whole = {ACROSS, DOWN} <= {each.tag for each in kept}
-    return b"MM\0*\0\0\0\x08" + lay_out(kept, big=True, base=8) if whole else None
+    return EXIF_HEAD + lay_out(kept, big=True, base=8) if whole else None
 
 
 def is_in_jfif(payload: bytes) -> bool:
@@ -36,3 +45,67 @@ def as_jfif(exif: bytes) -> bytes | None:
     if unit not in (0, 1, 2) or not 0 < min(across, down) <= max(across, down) <= MOST_IN_JFIF:
         return None
     return JFIF + bytes((1, 1, unit)) + across.to_bytes(2, "big") + down.to_bytes(2, "big") + b"\0\0"
+
+
+def told(others: Iterable[Block], exif: bytes | None) -> Density | None:
+    """What a photo's blocks say of its density, JFIF's, PNG's or BMP's, and else its EXIF; None where none does."""
+    for kind, payload in others:
+        if kind == "APP0" and is_in_jfif(payload) and len(payload) >= 12:
+            unit = INCH if payload[7] == 1 else CENTIMETRE
+            found = [int.from_bytes(payload[at : at + 2], "big") / unit for at in (8, 10)]
+        elif kind == "pHYs" and payload[8:] == b"\1":
+            found = [float(int.from_bytes(payload[at : at + 4], "big")) for at in (0, 4)]
+        elif kind == "density":
+            found = [float(int.from_bytes(payload[at : at + 4], "little", signed=True)) for at in (0, 4)]
+        else:
+            continue
+        if min(found) > 0:
+            return found[0], found[1]
+    return _in_exif(exif)
+
+
+def _in_exif(exif: bytes | None) -> Density | None:
+    """What an EXIF stream says of it."""
+    only = alone(exif)
+    if only is None:
+        return None
+    values = {each.tag: each.value for each in read_fields(only, big=True)}
+    unit = {2: INCH, 3: CENTIMETRE}.get(int.from_bytes(values.get(UNIT, b"\0\2"), "big"))
+    across, down = (
+        int.from_bytes(values[tag][:4], "big") / max(int.from_bytes(values[tag][4:], "big"), 1) for tag in (ACROSS, DOWN)
+    )
+    return (across / unit, down / unit) if unit and min(across, down) > 0 else None
+
+
+def as_block(kind: str, density: Density) -> Block | None:
+    """A block of that kind, "APP0" (JFIF), "pHYs" or "density"; None where it cannot hold so much."""
+    if kind == "APP0":
+        across, down, unit = _whole(density)
+        small = 0 < min(across, down) <= max(across, down) <= MOST_IN_JFIF
+        head = JFIF + bytes((1, 1, 1 if unit == INCH else 2))
+        return (kind, head + across.to_bytes(2, "big") + down.to_bytes(2, "big") + b"\0\0") if small else None
+    if not 0 < round(min(density)) <= round(max(density)) < 1 << 31:
+        return None
+    order: Literal["big", "little"] = "big" if kind == "pHYs" else "little"
+    return kind, b"".join(round(each).to_bytes(4, order) for each in density) + (b"\1" if kind == "pHYs" else b"")
+
+
+def as_exif(density: Density) -> bytes:
+    """An EXIF stream of nothing else."""
+    unit = _whole(density)[2]
+    rationals = (
+        Field(tag, RATIONAL, 1, round(each * unit * THOUSANDTHS).to_bytes(4, "big") + THOUSANDTHS.to_bytes(4, "big"))
+        for tag, each in zip((ACROSS, DOWN), density, strict=True)
+    )
+    return EXIF_HEAD + lay_out((*rationals, numbers(UNIT, 2 if unit == INCH else 3, big=True)), big=True, base=8)
+
+
+def _whole(density: Density) -> tuple[int, int, float]:
+    """Whole pixels an inch, or a centimetre where these are nearer to whole ones, and which."""
+    across, down = density
+
+    def off(unit: float) -> float:
+        return max(abs(each * unit - round(each * unit)) for each in density)
+
+    unit = CENTIMETRE if off(INCH) > NEARLY and off(CENTIMETRE) < off(INCH) else INCH
+    return round(across * unit), round(down * unit), unit
