@@ -3,8 +3,8 @@
 import re
 from dataclasses import replace
 
-from bokehcli.containers import Malformed, density, ifd
-from bokehcli.containers.jpeg import EXTENDED_XMP
+from bokehcli.containers import Malformed, density, ifd, photoshop, stale
+from bokehcli.containers.jpeg import EXTENDED_XMP, IRB
 from bokehcli.containers.reading import byte_order, unsigned
 from bokehcli.photo import Carried, Container
 
@@ -21,8 +21,12 @@ GPS_IN_XMP = (
     re.compile(rb"<([\w.-]+:%b)(\s[^<>]*)?(?<!/)>.*?</\1\s*>" % PLACE, re.IGNORECASE | re.DOTALL),
     re.compile(rb"<[\w.-]+:%b(\s[^<>]*)?/>" % PLACE, re.IGNORECASE),
 )
+PLACE_IN_XMP = re.compile(rb":" + PLACE, re.IGNORECASE)
 LEFT_IN_XMP = re.compile(rb"(?<!xmlns):" + NAMED, re.IGNORECASE)  # of a packet without the zeros of UTF-16
 PLACE_IN_KEY = re.compile(rb"(?:[^\0]*:)?" + PLACE + rb"\0", re.IGNORECASE)  # of a text chunk of PNG, such as exif:GPSLatitude
+ODD_EXIF = b"Exif\0"
+# In an image file directory: EXIF's own, and where a GeoTIFF lies.
+PLACES_IN_IFD = (ifd.GPS_IFD, 33550, 33922, 34264)
 TEXT_CHUNKS = ("tEXt", "zTXt", "iTXt")
 
 
@@ -46,7 +50,8 @@ def with_density_once(carried: Carried, container: Container) -> Carried:
 def without_gps(carried: Carried) -> tuple[Carried, tuple[str, ...]]:
     """Without the place where the photo was taken, as EXIF and XMP have it, and a warning for each block that had to go.
 
-    Texts of a PNG whose key names it go too. Maker notes, and names of places such as IPTC's city, stay.
+    Texts of a PNG whose key names it go too, and Photoshop's copies of EXIF and XMP. Maker notes, and names of places such as
+    IPTC's city, stay.
     """
     warnings: list[str] = []
     exif, xmp, others = carried.exif, carried.xmp, carried.others
@@ -57,45 +62,68 @@ def without_gps(carried: Carried) -> tuple[Carried, tuple[str, ...]]:
             exif = None
             warnings.append(f"GPS cannot be taken out of EXIF ({error}): all of it left out")
     if xmp:
-        for form in GPS_IN_XMP:
-            xmp = form.sub(b"", xmp)
-        if LEFT_IN_XMP.search(xmp.replace(b"\0", b"")):
-            xmp = None
+        xmp = xmp_without_gps(xmp)
+        if xmp is None:
             warnings.append("GPS cannot be taken out of XMP: all of it left out")
     pieces = (payload[len(EXTENDED_XMP) + EXTENDED_HEAD :] for _, payload in others if payload.startswith(EXTENDED_XMP))
     extended = b"".join(pieces)
     if LEFT_IN_XMP.search(extended.replace(b"\0", b"")):
         others = tuple(block for block in others if not block[1].startswith(EXTENDED_XMP))
         warnings.append("the extended XMP holds GPS: left out")
-    others = tuple((kind, payload) for kind, payload in others if kind not in TEXT_CHUNKS or not PLACE_IN_KEY.match(payload))
+    others = tuple(block for block in others if not names_place(*block))
+    for kind, head in (("APP13", IRB), ("IRB", b"")):
+        resources = b"".join(payload[len(head) :] for each, payload in others if each == kind and payload.startswith(head))
+        if not resources:
+            continue
+        others = tuple((each, payload) for each, payload in others if each != kind or not payload.startswith(head))
+        try:
+            left = photoshop.without(resources, photoshop.EXIF_AND_XMP)
+            others += ((kind, head + left),) if left else ()
+        except Malformed as error:
+            warnings.append(f"Photoshop's resources cannot be read ({error}): left out, for they may hold GPS")
     return replace(carried, exif=exif, xmp=xmp, others=others), tuple(warnings)
 
 
+def names_place(kind: str, payload: bytes) -> bool:
+    """Whether a block is a text of a PNG whose key names a place, or EXIF in a form that only some readers know."""
+    return bool(kind in TEXT_CHUNKS and PLACE_IN_KEY.match(payload)) or (kind == "APP1" and payload.startswith(ODD_EXIF))
+
+
+def xmp_without_gps(xmp: bytes) -> bytes | None:
+    """The packet without its GPS properties; None where they cannot be taken out cleanly."""
+    if PLACE_IN_XMP.search(xmp) and not stale.is_plain(xmp):
+        return None
+    for form in GPS_IN_XMP:
+        xmp = form.sub(b"", xmp)
+    return None if LEFT_IN_XMP.search(xmp.replace(b"\0", b"")) else xmp
+
+
 def exif_without_gps(exif: bytes) -> bytes | None:
-    """The stream with its GPS directory blanked and the entry that points at it taken out; no other value moves.
+    """The stream with its GPS directory and a GeoTIFF's places blanked and their entries taken out; no other value moves.
 
     None where nothing else is in it. Raises Malformed where a directory cannot be read.
     """
     big = ifd.is_big(exif)
     first = ifd.read_directory(exif)
-    pointers = [entry for entry in first.entries if entry.tag == ifd.GPS_IFD]
+    places = [entry for entry in first.entries if entry.tag in PLACES_IN_IFD]
     patched = bytearray(exif)
-    kept = [entry for entry in first.entries if entry.tag != ifd.GPS_IFD]
+    kept = [entry for entry in first.entries if entry.tag not in PLACES_IN_IFD]
     if not kept:
         return None
     others = [(first.offset, first.next_at + 4), *((entry.value_at, entry.value_at + entry.length) for entry in kept)]
-    for pointer in pointers:
-        for offset in ifd.integers(pointer, big=big, most=1):
+    for place in places:
+        ifd.blank(patched, [(place.value_at, place.value_at + place.length)], others)
+        for offset in ifd.integers(place, big=big, most=1) if place.tag == ifd.GPS_IFD else ():
             ifd.blank(patched, ifd.read_directory(exif, offset).spans(), others)
     _take_out(patched, first, big=big)
     return bytes(patched)
 
 
 def _take_out(stream: bytearray, directory: ifd.Directory, *, big: bool) -> None:
-    """Take the GPS entries out of a table; those behind them, and the offset of the next table, move up."""
+    """Take the entries of places out of a table; those behind them, and the offset of the next table, move up."""
     start, stop = directory.offset + 2, directory.next_at
     rows = [bytes(stream[at : at + ENTRY_BYTES]) for at in range(start, stop, ENTRY_BYTES)]
-    kept = [row for row in rows if unsigned(row, 0, 2, big=big) != ifd.GPS_IFD]
+    kept = [row for row in rows if unsigned(row, 0, 2, big=big) not in PLACES_IN_IFD]
     table = b"".join(kept) + bytes(stream[stop : stop + 4])
     stream[directory.offset : start] = len(kept).to_bytes(2, byte_order(big=big))
     stream[start : stop + 4] = table.ljust(stop + 4 - start, b"\0")[: len(stream) - start]

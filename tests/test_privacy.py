@@ -16,7 +16,7 @@ from PIL import Image
 
 from bokehcli import containers
 from bokehcli.containers import ifd
-from bokehcli.containers.jpeg import EXTENDED_XMP
+from bokehcli.containers.jpeg import EXTENDED_XMP, IRB
 from bokehcli.metadata import attach_metadata
 from bokehcli.options import MetadataOptions
 from bokehcli.photo import Carried, Container
@@ -105,6 +105,49 @@ def test_extended_xmp_with_a_place_is_left_out() -> None:
         others = (("APP1", head + b"..exif:G"), ("APP1", head + rest), ("COM", b"GPS"))
         carried, warnings = without_gps(Carried(others=others))
         assert (carried.others, len(warnings)) == ((("COM", b"GPS"),), 1)
+
+
+def resource(number: int, data: bytes) -> bytes:
+    """A Photoshop image resource."""
+    return b"8BIM" + struct.pack(">HHI", number, 0, len(data)) + data + b"\0" * (len(data) % 2)
+
+
+@pytest.mark.parametrize(("kind", "head"), [("APP13", IRB), ("IRB", b"")])
+def test_photoshops_copies_of_exif_and_xmp_are_left_out(kind: str, head: bytes) -> None:
+    caption, copies = resource(0x0404, b"\x1c\2\x78"), resource(0x0422, exif_block()) + resource(0x0424, GPS_XMP)
+    others = ((kind, head + caption + copies[:500]), (kind, head + copies[500:])) if head else ((kind, caption + copies),)
+    assert without_gps(Carried(others=others)) == (Carried(others=((kind, head + caption),)), ())
+    assert without_gps(Carried(others=((kind, head + copies),))) == (Carried(), ())
+    carried, warnings = without_gps(Carried(others=((kind, head + caption + b"no resource"), ("COM", b"x"))))
+    assert (carried.others, len(warnings)) == ((("COM", b"x"),), 1)
+
+
+def test_exif_in_a_form_of_its_own_is_left_out_with_the_place() -> None:
+    others = (("APP1", b"Exif\0\xff" + exif_block()), ("APP1", b"something else"))
+    assert without_gps(Carried(others=others)) == (Carried(others=others[1:]), ())
+
+
+def test_where_a_geotiff_lies_is_taken_out() -> None:
+    fields = [ifd.Field(0x10F, 2, 6, b"Maker\0"), *(ifd.Field(tag, 12, 2, b"12345678" * 2) for tag in (33550, 33922))]
+    stream = b"II*\0\x08\0\0\0" + ifd.lay_out(fields, big=False, base=8)
+    kept = exif_without_gps(stream)
+    assert kept is not None
+    assert [(entry.tag, entry.value) for entry in ifd.read_directory(kept).entries] == [(0x10F, b"Maker\0")]
+    assert b"12345678" not in kept
+
+
+@pytest.mark.parametrize(
+    "xmp",
+    [
+        b"<a:GPSLatitude >" * 100_000,
+        b'<x xmlns:a="u"><![CDATA[' + b"<a:GPSLatitude >" * 100_000 + b"]]></x>",
+        b'<x xmlns:a="u"><!--' + b"<a:GPSLatitude >" * 100_000 + b"--></x>",
+    ],
+)
+def test_xmp_made_to_take_long_goes_at_once(xmp: bytes) -> None:
+    """Patterns alone took hours for it."""
+    carried, warnings = without_gps(Carried(xmp=xmp))
+    assert (carried, len(warnings)) == (Carried(), 1)
 
 
 DJI_XMP = XMP.replace(

@@ -108,3 +108,17 @@ def test_xmp_of_another_kind_does_not_change() -> None:
 def test_any_text_gives_clean_text_or_none(parts: list[bytes]) -> None:
     left = without_stale(b"".join(parts))
     assert left is None or (is_well_formed(left) and not is_stale(left))
+
+
+@pytest.mark.parametrize(
+    "xmp",
+    [
+        b'<x xmlns:GCamera="http://ns.google.com/photos/1.0/camera/">' + b"<GCamera:MotionPhoto >" * 100_000,
+        b'<x xmlns:GCamera="http://ns.google.com/photos/1.0/camera/"><!--' + b"<GCamera:MotionPhoto >" * 100_000 + b"--></x>",
+        b"<x" + b"".join(b' xmlns:p%d="http://ns.adobe.com/hdr-gain-map/1.0/"' % n for n in range(10_000)) + b"/>",
+        b"<x MotionPhoto='' " + b" " * 1_000_000,
+    ],
+)
+def test_what_is_made_to_take_long_goes_at_once(xmp: bytes) -> None:
+    """Patterns alone took minutes to hours for it."""
+    assert without_stale(xmp) is None

@@ -22,7 +22,8 @@ PARTLY_STALE = {
     b"http://ns.adobe.com/xmp/note/": rb"HasExtendedXMP",
 }
 OLD_PIXELS_WARNING = "the gain map, previews or video beside the picture belong to the old pixels: left out"
-DECLARATION = re.compile(rb"\s+xmlns:([\w.-]+)\s*=\s*(\"([^\"<>]*)\"|'([^'<>]*)')")
+MOST_NAMES = 100  # of namespaces that are declared; more are no honest packet's
+DECLARATION = re.compile(rb"(?<!\s)\s++xmlns:([\w.-]+)\s*=\s*(\"([^\"<>]*)\"|'([^'<>]*)')")
 ANY_NAME = rb"[\w.-]+"
 
 
@@ -34,8 +35,11 @@ def is_stale(xmp: bytes) -> bool:
 
 def without_stale(xmp: bytes) -> bytes | None:
     """The packet without those properties, and without its pointer to extended XMP; None if that cannot be done cleanly."""
+    declared = {found[0]: found for found in DECLARATION.finditer(xmp)}
+    if len(declared) > MOST_NAMES or not is_plain(xmp):
+        return None
     left = xmp
-    for found in DECLARATION.finditer(xmp):
+    for found in declared.values():
         prefix, uri = re.escape(found[1]), found[3] if found[3] is not None else found[4]
         names = ANY_NAME if uri in STALE else PARTLY_STALE.get(uri)
         if names is None:
@@ -54,10 +58,15 @@ def cleaned(xmp: bytes) -> tuple[bytes | None, str]:
     return left, OLD_PIXELS_WARNING + (", and the XMP that describes them" if left is None else "")
 
 
-def is_well_formed(xmp: bytes) -> bool:
+def is_plain(xmp: bytes) -> bool:
+    """Whether it is XML in which what looks like an element is one: every start has its end, and patterns find it soon."""
+    return b"<!" not in xmp and is_well_formed(xmp, namespaces=False)
+
+
+def is_well_formed(xmp: bytes, *, namespaces: bool = True) -> bool:
     """Whether it is XML, with all its namespaces declared."""
     start = xmp.find(b"<?xpacket")
-    parser = expat.ParserCreate(namespace_separator=" ")
+    parser = expat.ParserCreate(namespace_separator=" " if namespaces else None)
     try:
         parser.Parse(xmp[max(start, 0) :].strip(b"\0 \r\n\t"), True)
     except expat.ExpatError:
