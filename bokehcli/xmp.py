@@ -7,11 +7,13 @@ from bokehcli import __version__
 
 # XMP properties that repeat what EXIF says.
 XMP_SIZES = {b"tiff:ImageWidth": 1, b"tiff:ImageLength": 0, b"exif:PixelXDimension": 1, b"exif:PixelYDimension": 0}
-XMP_THUMBNAILS = (b"<xmp:Thumbnails", b"</xmp:Thumbnails>")
+# As the prefix is now, and as Photoshop wrote it before.
+XMP_THUMBNAILS = ((b"<xmp:Thumbnails", b"</xmp:Thumbnails>"), (b"<xap:Thumbnails", b"</xap:Thumbnails>"))
 XMP_END = b"<?xpacket end="
 MOST_BYTES = 65_000  # of a packet that fits one JPEG segment
 RDF = b"http://www.w3.org/1999/02/22-rdf-syntax-ns#"
 RDF_END, HISTORY_END = b"</rdf:RDF>", re.compile(rb"</rdf:Seq>\s*</xmpMM:History>")
+PANTRY = re.compile(rb"<xmpMM:Pantry\b.*</xmpMM:Pantry\s*>", re.DOTALL)  # what is known of other documents
 EMPTY_HISTORY = re.compile(rb"<rdf:Seq\s*/>(\s*</xmpMM:History>)")
 ABOUT = re.compile(rb"\brdf:about\s*=\s*(\"[^\"<>]*\"|'[^'<>]*')")
 EMPTY_PACKET = (
@@ -34,9 +36,10 @@ def correct_xmp(xmp: bytes, size: tuple[int, int], *, upright: bool = True) -> b
         element = re.compile(rb"(<" + name + rb"\s*>)()[^<>]*(</" + name + rb"\s*>)")
         for form in (attribute, element):
             corrected = form.sub(lambda found, value=value: found[1] + value + found[3], corrected)  # type: ignore[misc]
-    start, stop = corrected.find(XMP_THUMBNAILS[0]), corrected.rfind(XMP_THUMBNAILS[1])
-    if 0 <= start < stop:
-        corrected = corrected[:start] + corrected[stop + len(XMP_THUMBNAILS[1]) :]
+    for opening, closing in XMP_THUMBNAILS:
+        start, stop = corrected.find(opening), corrected.rfind(closing)
+        if 0 <= start < stop:
+            corrected = corrected[:start] + corrected[stop + len(closing) :]
     return _with_length(corrected, len(xmp))
 
 
@@ -62,11 +65,13 @@ def with_edit(xmp: bytes | None, edit: str) -> bytes | None:
         b'<rdf:li xmlns:stEvt="http://ns.adobe.com/xap/1.0/sType/ResourceEvent#" stEvt:action="filtered" '
         b"stEvt:softwareAgent=%b stEvt:parameters=%b/>"
     ) % tuple(f'"{escape(value)}"'.encode() for value in (f"bokeh {__version__}", edit))
-    history = HISTORY_END.search(packet)
+    others = PANTRY.search(packet)
+    own = packet if others is None else packet[: others.start()] + b" " * len(others[0]) + packet[others.end() :]
+    history = HISTORY_END.search(own)
     end = packet.rfind(RDF_END)
     if history:
         longer = packet[: history.start()] + event + packet[history.start() :]
-    elif end >= 0 and RDF in packet[:end] and b":History" not in packet:
+    elif end >= 0 and RDF in packet[:end] and b":History" not in own:
         about = ABOUT.search(packet)
         description = (
             b"<rdf:Description rdf:about=%b xmlns:xmpMM=\"http://ns.adobe.com/xap/1.0/mm/\"><xmpMM:History><rdf:Seq>%b"

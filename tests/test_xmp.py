@@ -29,6 +29,7 @@ def test_xmp_keeps_its_length() -> None:
     assert b'exif:PixelXDimension="31"' in corrected
     assert b"<exif:PixelYDimension>12345</exif:PixelYDimension>" in corrected
     assert b"old" not in corrected
+    assert b"old" not in correct_xmp(XMP.replace(b"xmp:", b"xap:"), (12345, W))
     assert len(corrected) == len(XMP)
     assert corrected.endswith(b'<?xpacket end="w"?>')
     assert correct_xmp(corrected, (12345, W)) == corrected
@@ -100,6 +101,18 @@ def test_an_empty_history_takes_an_edit(empty: bytes) -> None:
     assert len(longer) == len(xmp)
     events = [node for node in ElementTree.fromstring(longer).iter() if node.tag.endswith("}Seq")]
     assert [len(each) for each in events] == [1]
+
+
+def test_the_history_of_another_document_takes_no_edit() -> None:
+    history = b"<xmpMM:History><rdf:Seq><rdf:li>%b</rdf:li></rdf:Seq></xmpMM:History>"
+    pantry = b"<xmpMM:Pantry><rdf:Bag><rdf:li>" + history % b"another" + b"</rdf:li></rdf:Bag></xmpMM:Pantry>"
+    for own in (b"", history % b"own"):
+        xmp = BARE.replace(b"<xmp:Rating>", pantry + own + b"<xmp:Rating>")
+        edited = with_edit(xmp, EDIT)
+        assert edited is not None
+        assert pantry in edited
+        assert edited.index(b"shallow depth of field") > edited.index(b"</xmpMM:Pantry>")
+        assert edited.count(b"<xmpMM:History>") == 2
 
 
 def test_padding_makes_room_for_an_edit() -> None:
