@@ -78,7 +78,7 @@ def with_strands(pictures: Sequence[Image], alpha: Bytes) -> Bytes:
         found = None if tile in known else found_in(box)
         return known.get(tile) if found is None else found.thin
 
-    for box, strands in traced(thin_in, starts, distance, alpha.shape, wide_px(alpha.shape)):
+    for box, strands in traced(thin_in, starts, pictures, distance, wide_px(alpha.shape)):
         grown[box.slices] = cv2.max(grown[box.slices], strands)
     return grown
 

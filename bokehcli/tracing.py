@@ -6,14 +6,17 @@ FAR. A wire or a branch behind the subject does not end, or comes out again on i
 """
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bokehcli.opencv import cv2
-from bokehcli.tiling import Box, clip, shrink
+from bokehcli.pixels import to_8_bits
+from bokehcli.tiling import Box, clip, grow, shrink
 
+Image = NDArray[Any]
 Bytes = NDArray[np.uint8]
 Float = NDArray[np.float32]
 Tile = tuple[int, int]  # its row and column
@@ -28,6 +31,9 @@ CELLS_A_WIDTH, SMALLEST_CELL_PX = 4, 2
 # In cells: the fewest of a strand that has a direction, how far it may be off a line in the mean, and within what width and for
 # what length, most of it, it goes on on the other side of the subject.
 FEWEST, STRAIGHT, ASIDE, GOES_ON, MOSTLY = 12, 0.8, 5, 12, 0.75
+# Within what width, in cells, the colours on both sides of a strand are looked at, and from what difference on, of 255 and of
+# how far the strand stands out from them, it parts two surfaces: the foot of a wall, a sill, the edge of a frame.
+WITHIN, OTHER, OTHER_SHARE = 9, 20.0, 0.25
 WAYS = np.array([[[1], [1]], [[1], [-1]]], np.float32)
 TOUCH_PX = 2  # how near to a tile's edge a strand is followed into the next one
 # Tiles that may be looked at, and the share of a photo's tiles that may be besides; what spreads farther is a pattern.
@@ -35,21 +41,26 @@ MOST_TILES, MOST_OF_ALL = 64, 0.15
 
 
 def traced(
-    look: Callable[[Tile, Box], Bytes | None], starts: Iterable[Tile], distance: Float, size: tuple[int, int], wide_px: int
+    look: Callable[[Tile, Box], Bytes | None], starts: Iterable[Tile], pictures: Sequence[Image], distance: Float, wide_px: int
 ) -> Iterator[tuple[Box, Bytes]]:
     """Tiles with the strands in them that begin at the subject and end: a box of the photo and (h, w), 255 for all of a pixel.
 
     look: how much of each pixel of a tile, of which it gets the box, is a strand, (h, w), None where nothing is. starts: tiles
-    in which there are strands to follow. distance: (h', w'), of any size, covers the photo: distance from the subject
-    in shares of the photo's long side, 0 in it. size: the photo's (height, width). wide_px: what is as wide is no strand.
+    in which there are strands to follow. pictures: the photo (H, W, 3), and before it halves of it, ascending. distance: (h, w)
+    of any size, covers the photo: distance from the subject in shares of the photo's long side, 0 in it. wide_px: what is as
+    wide is no strand.
     """
+    size = pictures[-1].shape[0], pictures[-1].shape[1]
     found = followed(look, starts, distance, size)
     if not found:
         return
     cell_px = max(SMALLEST_CELL_PX, 1 << int(math.log2(wide_px / CELLS_A_WIDTH)))
     cells = cells_of(found, size, cell_px)
     apart = cv2.resize(distance, cells.shape[::-1], interpolation=cv2.INTER_LINEAR)
-    kept = cv2.dilate(ending(cells, apart), np.ones((3, 3), np.uint8))  # their soft margins, too
+    small = next((picture for picture in pictures if picture.shape[:2] == cells.shape), None)
+    if small is None:
+        small = cv2.resize(pictures[-1], cells.shape[::-1], interpolation=cv2.INTER_AREA)
+    kept = cv2.dilate(ending(cells, apart, to_8_bits(small)), np.ones((3, 3), np.uint8))  # their soft margins, too
     for box, strands in found:
         part = kept[box.top // cell_px : -(-box.bottom // cell_px), box.left // cell_px : -(-box.right // cell_px)]
         if part.any():
@@ -127,11 +138,11 @@ def cells_of(found: list[tuple[Box, Bytes]], size: tuple[int, int], cell_px: int
     return cells
 
 
-def ending(cells: Bytes, distance: Float) -> Bytes:
+def ending(cells: Bytes, distance: Float, image: Bytes) -> Bytes:
     """(h, w): 1 in those of the cells that belong to strands which begin at the subject and end before FAR and the border.
 
-    One that comes out again on the other side of the subject does not begin there. cells: (h, w), 1 where there is a strand.
-    distance: (h, w), see `traced`.
+    One that comes out again on the other side of the subject does not begin there, and one that parts two surfaces is none.
+    cells: (h, w), 1 where there is a strand. distance: (h, w), see `traced`. image: (h, w, 3), the photo.
     """
     count, strands, boxes, _ = cv2.connectedComponentsWithStats(cells, connectivity=8)
     border = (strands[0], strands[-1], strands[:, 0], strands[:, -1])
@@ -140,22 +151,48 @@ def ending(cells: Bytes, distance: Float) -> Bytes:
     for ends_not in (np.zeros(1, np.int32), strands[distance > FAR], *border):
         kept[ends_not] = 0
     near = cv2.dilate(cells, np.ones((ASIDE, ASIDE), np.uint8))
-    for number in np.flatnonzero(kept):
-        left, top, width, height, size = boxes[number]
-        rows, columns = np.nonzero(strands[top : top + height, left : left + width] == number)
-        line = straight(np.stack((columns + left, rows + top), 1).astype(np.float32)) if size >= FEWEST else None
-        if line is not None and any(goes_on(line * way, near, distance) for way in WAYS):
+    free = (near == 0) & (distance >= BEGINS)
+    for number in np.flatnonzero(kept & (boxes[:, cv2.CC_STAT_AREA] >= FEWEST)):
+        left, top, width, height, _ = boxes[number]
+        box = clip(grow(Box(top, top + height, left, left + width), WITHIN // 2), cells.shape)
+        strand = (strands[box.slices] == number).astype(np.uint8)
+        line, off = line_through(strand)
+        if parts(strand, line, free[box.slices], image[box.slices]):
             kept[number] = 0
+        elif off <= STRAIGHT:
+            line[0] += box.left, box.top
+            kept[number] = not any(goes_on(line * way, near, distance) for way in WAYS)
     ended: Bytes = kept[strands]
     return ended
 
 
-def straight(points: Float) -> Float | None:
-    """A line (2, 2) through points (n, 2): one on it and its direction, of length 1; None where they are not along one."""
+def line_through(strand: Bytes) -> tuple[Float, float]:
+    """A line (2, 2) along the pixels of a strand (h, w), and how far they are off it in the mean.
+
+    The middle, (x, y), and the direction, of length 1.
+    """
+    points = np.argwhere(strand)[:, ::-1].astype(np.float32)
     middle = points.mean(0)
     _, lengths, directions = np.linalg.svd(points - middle, full_matrices=False)
-    bent = lengths[1] / math.sqrt(len(points)) > STRAIGHT
-    return None if bent else np.stack((middle, directions[0]))
+    return np.stack((middle, directions[0])), float(lengths[1] / math.sqrt(len(points)))
+
+
+def parts(strand: Bytes, line: Float, free: NDArray[np.bool_], image: Bytes) -> bool:
+    """Whether a strand (h, w) along a line has one colour on its one side and another one on the other.
+
+    free: (h, w), what is neither a strand, nor beside one, nor the subject. image: (h, w, 3).
+    """
+    beside = (cv2.dilate(strand, np.ones((WITHIN, WITHIN), np.uint8)) > 0) & free
+    (x, y), (across, down) = line
+    rows, columns = np.nonzero(beside)
+    side = (rows - y) * across - (columns - x) * down
+    colours = image[beside].astype(np.float32)
+    left, right = colours[side > 1.0], colours[side < -1.0]
+    if min(len(left), len(right)) < FEWEST:
+        return False
+    difference = np.abs(left.mean(0) - right.mean(0)).max()
+    stands_out = np.abs(image[strand > 0] - colours.mean(0)).max(1).mean()
+    return bool(difference > max(OTHER, OTHER_SHARE * stands_out))
 
 
 def goes_on(line: Float, near: Bytes, distance: Float) -> bool:

@@ -110,6 +110,19 @@ def test_a_line_that_comes_out_on_the_other_side_too_lies_behind_the_subject(bot
     assert grown[far].mean() / 255.0 == pytest.approx(share, abs=0.02)
 
 
+@pytest.mark.parametrize(("below", "share"), [(0, 1.0), (45, 0.0)])
+def test_a_line_that_parts_two_surfaces_is_no_strand_of_the_subject(below: int, share: float) -> None:
+    image, alpha = scene(length_px=0, width_px=1)
+    x, y, radius = DISC
+    image[y + 40 :] += np.uint8(below)
+    cv2.line(image, (x, y + 40), (x + radius + 60, y + 40), WHITE, 1)
+    image[alpha > 0] = (150, 90, 60)
+    grown = with_strands(all_sizes(image), alpha)
+    far = hairs(image, alpha) & (np.arange(SIZE[1]) > x + radius + 2 * REACH * SIZE[1])[None, :]
+    assert far.any()
+    assert grown[far].mean() / 255.0 == pytest.approx(share, abs=0.02)
+
+
 def test_what_spreads_too_far_is_a_pattern(monkeypatch: pytest.MonkeyPatch) -> None:
     image, alpha = scene(length_px=60, width_px=1)
     whole = with_strands(all_sizes(image), alpha)
