@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageCms, ImageOps
 
 from bokehcli.containers import tiff as tiff_files
+from bokehcli.containers import webp
 from bokehcli.containers.ifd import LONG, SHORT, Field, numbers
 from bokehcli.decode import decode_photo, weight_of
 from bokehcli.errors import DecodeError, PhotoError, UnsupportedPhoto
@@ -304,6 +305,16 @@ def test_webp_opacity_and_lossless_have_no_quality():
     photo = decode(saved(noise(4), "WEBP", lossless=True, exact=True))
     assert np.array_equal(np.dstack((photo.image, photo.opacity)), noise(4))
     assert photo.quality is None
+
+
+@pytest.mark.parametrize("lossless", [True, False])
+def test_webp_opacity_that_the_extended_header_keeps_quiet_about_is_read(lossless):
+    whole = saved(noise(4), "WEBP", lossless=lossless, exact=True)
+    pixels = [chunk for chunk in webp.parse(whole).chunks if chunk.kind != b"VP8X"]
+    size = struct.pack("<I", W - 1)[:3] + struct.pack("<I", H - 1)[:3]
+    data = webp.serialise(webp.WebP((webp.Chunk(b"VP8X", bytes(4) + size), *pixels)))
+    assert np.array_equal(decode(data).opacity, noise(4)[..., 3])
+    assert np.array_equal(decode(data).image, decode(whole).image)
 
 
 @pytest.mark.parametrize(("subsampling", "name"), [(0, "4:4:4"), (1, "4:2:2"), (2, "4:2:0")])

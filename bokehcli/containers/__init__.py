@@ -88,6 +88,7 @@ def for_decoder(data: bytes, container: Container) -> bytes:
     filters = {
         "jpeg": jpeg.for_decoder,
         "png": png.for_decoder,
+        "webp": webp.for_decoder,
         "tiff": tiff.for_decoder,
         "avif": heif.for_decoder,
     }

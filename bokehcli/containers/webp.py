@@ -3,7 +3,7 @@
 The kinds of ``Carried.others`` are the names of chunks that the specification does not know.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bokehcli.containers.reading import CutShort, Malformed, take, tiff_stream, unsigned
 from bokehcli.photo import Carried
@@ -80,6 +80,22 @@ def is_animated(data: bytes) -> bool:
     return any(chunk.kind in (b"ANIM", b"ANMF") for chunk in parse(data).chunks)
 
 
+def for_decoder(data: bytes) -> bytes:
+    """The same pixels, any opacity of theirs announced: OpenCV goes by the extended header alone. Raises Malformed."""
+    webp = parse(data)
+    first, *others = webp.chunks or (Chunk(b"", b""),)
+    if first.kind != b"VP8X" or not _has_opacity(webp):
+        return data
+    flags = unsigned(first.payload, 0, 1, big=False) | ALPHA_FLAG
+    return serialise(replace(webp, chunks=(replace(first, payload=bytes((flags,)) + first.payload[1:]), *others)))
+
+
+def _has_opacity(webp: WebP) -> bool:
+    """Whether the pixels themselves have it, whatever the extended header says. Raises Malformed."""
+    lossless = webp.find(b"VP8L")
+    return webp.find(b"ALPH") is not None or (lossless is not None and bool(unsigned(lossless, 4, 1, big=False) & 16))
+
+
 def get(data: bytes) -> tuple[Carried, tuple[str, ...]]:
     """What the file carries, and a warning for each thing that is left out. Raises Malformed."""
     webp = parse(data)
@@ -96,12 +112,10 @@ def put(data: bytes, carried: Carried) -> tuple[bytes, tuple[str, ...]]:
     webp = parse(data)
     height, width = size(data)
     pixels = [chunk for chunk in webp.chunks if chunk.kind in (b"ALPH", b"VP8 ", b"VP8L")]
-    lossless = webp.find(b"VP8L")
-    alpha = webp.find(b"ALPH") is not None or (lossless is not None and bool(unsigned(lossless, 4, 1, big=False) & 16))
     flags = ICC_FLAG * bool(carried.icc) | EXIF_FLAG * bool(carried.exif) | XMP_FLAG * bool(carried.xmp)
     if not flags and not carried.others:
         return data, ()
-    header = bytes((flags | ALPHA_FLAG * alpha, 0, 0, 0)) + (width - 1).to_bytes(3, "little")
+    header = bytes((flags | ALPHA_FLAG * _has_opacity(webp), 0, 0, 0)) + (width - 1).to_bytes(3, "little")
     chunks = [Chunk(b"VP8X", header + (height - 1).to_bytes(3, "little"))]
     chunks += [Chunk(b"ICCP", carried.icc)] if carried.icc else []
     chunks += pixels
