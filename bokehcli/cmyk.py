@@ -19,8 +19,9 @@ class BadProfile(ValueError):
 
 
 def to_srgb(data: bytes, icc: bytes, name: str) -> NDArray[np.uint8]:
-    """Decode a JPEG or TIFF of CMYK or YCCK samples: (H, W, 3) uint8 in BGR order, sRGB, not turned.
+    """Decode a JPEG or TIFF of CMYK or YCCK samples: (H, W, 3) uint8 in BGR order, sRGB.
 
+    data: without an orientation, see containers.for_decoder, for Pillow turns a TIFF by it and a JPEG not.
     Relative colorimetric, with black point compensation, as print programs show such files on a screen. Raises
     MissingDependency, BadProfile, DecodeError.
     """

@@ -182,7 +182,7 @@ def _decode_pixels(
     """
     warnings: tuple[str, ...] = ()
     if _is_cmyk(data, container):
-        decoded, warning = _decode_cmyk(data, name, carried.icc)
+        decoded, warning = _decode_cmyk(containers.for_decoder(data, container), name, carried.icc)
         carried, warnings = replace(carried, icc=None), (warning,)
         if decoded is not None:
             return decoded, carried, warnings

@@ -17,7 +17,7 @@ from PIL import Image, ImageCms, ImageOps
 from bokehcli.containers import tiff as tiff_files
 from bokehcli.containers import webp
 from bokehcli.containers.ifd import LONG, SHORT, Field, numbers
-from bokehcli.decode import decode_photo, weight_of
+from bokehcli.decode import decode_photo, upright, weight_of
 from bokehcli.errors import DecodeError, PhotoError, UnsupportedPhoto
 from bokehcli.options import DecodeOptions
 from bokehcli.photo import Container
@@ -383,6 +383,18 @@ def test_cmyk_is_converted_as_pillow_converts_it(form):
     source = Image.open(io.BytesIO(data))
     seen = ImageCms.profileToProfile(source, profile, ImageCms.createProfile("sRGB"), intent, "RGB", flags=flags)
     assert np.array_equal(decode(data).image, np.asarray(seen))
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("form", ["JPEG", "TIFF"])
+def test_cmyk_is_turned_once(form, orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    image = Image.frombytes("CMYK", (W, H), noise(4).tobytes())
+    as_it_lies = decode(saved(image, form, icc_profile=cmyk_profile())).image
+    photo = decode(saved(image, form, icc_profile=cmyk_profile(), exif=exif))
+    assert photo.orientation == orientation
+    assert np.array_equal(photo.image, upright(as_it_lies, orientation))
 
 
 @pytest.mark.parametrize("form", ["JPEG", "TIFF"])
