@@ -16,7 +16,7 @@ from PIL import Image, ImageCms, ImageOps
 
 from bokehcli.containers import tiff as tiff_files
 from bokehcli.containers import webp
-from bokehcli.containers.ifd import LONG, SHORT, Field, numbers
+from bokehcli.containers.ifd import BYTE, LONG, ORIENTATION, SHORT, Field, numbers
 from bokehcli.decode import decode_photo, upright, weight_of
 from bokehcli.errors import DecodeError, PhotoError, UnsupportedPhoto
 from bokehcli.options import DecodeOptions
@@ -69,6 +69,19 @@ def test_orientation_of_16_bit_tiff_and_of_opacity_is_undone_too():
     turned = np.rot90(pixels, -1)
     assert np.array_equal(photo.image, turned[..., :3])
     assert np.array_equal(photo.opacity, turned[..., 3])
+
+
+@pytest.mark.parametrize("byteorder", ["<", ">"])
+@pytest.mark.parametrize("kind", [BYTE, SHORT, LONG])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_orientation_and_extra_samples_may_be_of_any_whole_number_type(dtype, kind, byteorder):
+    pixels = noise(4, dtype)
+    data = tiff(pixels, photometric="rgb", extrasamples=["unassalpha"], byteorder=byteorder)
+    said = {ORIENTATION: 6, tiff_files.EXTRA_SAMPLES: tiff_files.UNASSOCIATED}
+    fields = tuple(numbers(tag, value, big=byteorder == ">", kind=kind) for tag, value in said.items())
+    photo = decode(tiff_files.with_fields(data, fields))
+    assert np.array_equal(photo.image, np.rot90(pixels, -1)[..., :3])
+    assert np.array_equal(photo.opacity, np.rot90(pixels, -1)[..., 3])
 
 
 LAYOUTS = [{}, {"compression": "zlib", "predictor": True}, {"tile": (32, 32)}, {"byteorder": ">"}, {"rowsperstrip": 3}]

@@ -68,7 +68,7 @@ class Field:
 
 
 def numbers(tag: int, *values: int, big: bool, kind: int = SHORT) -> Field:
-    """A field of whole numbers, of type SHORT or LONG, in the byte order asked for."""
+    """A field of whole numbers, of type BYTE, SHORT or LONG, in the byte order asked for."""
     size = TYPES[kind][0]
     return Field(tag, kind, len(values), b"".join(value.to_bytes(size, byte_order(big=big)) for value in values))
 

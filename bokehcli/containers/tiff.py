@@ -8,9 +8,10 @@ from contextlib import suppress
 from bokehcli.containers.ifd import (
     BYTE,
     EXIF_IFD,
+    INTEGERS,
     LONG,
     ORIENTATION,
-    SHORT,
+    TYPES,
     UNDEFINED,
     Directory,
     Field,
@@ -137,8 +138,9 @@ def for_decoder(data: bytes) -> bytes:
     order = byte_order(big=is_big(data))
     patched = bytearray(data)
     for entry in read_directory(data).entries:
-        if entry.kind == SHORT and entry.tag in (ORIENTATION, EXTRA_SAMPLES):
-            patched[entry.value_at : entry.value_at + 2] = ASSOCIATED.to_bytes(2, order)
+        if entry.kind in INTEGERS and entry.tag in (ORIENTATION, EXTRA_SAMPLES):
+            width = TYPES[entry.kind][0]
+            patched[entry.value_at : entry.value_at + width] = ASSOCIATED.to_bytes(width, order)
     return bytes(patched)
 
 
