@@ -3,6 +3,7 @@
 import io
 import time
 from contextlib import suppress
+from dataclasses import replace
 
 import numpy as np
 import piexif
@@ -273,12 +274,37 @@ def test_compressed_metadata_that_inflates_without_end_is_refused(monkeypatch):
     assert "iCCP" in warnings[0]
 
 
+def with_wrong_checksum(data, kind):
+    """A PNG whose first chunk of that kind does not have the checksum that it names."""
+    start = data.index(kind)
+    at = start + 4 + int.from_bytes(data[start - 4 : start], "big")
+    return data[:at] + bytes((data[at] ^ 1,)) + data[at + 1 :]
+
+
 def test_damaged_text_of_a_png_is_passed_over():
-    data = bytearray(SAMPLES["png"])
-    data[data.index(b"tEXt") + 5] ^= 1
-    got, _ = containers.get_carried(bytes(data), Container.PNG)
+    got, warnings = containers.get_carried(with_wrong_checksum(SAMPLES["png"], b"tEXt"), Container.PNG)
     assert "tEXt" not in dict(got.others)
     assert got.icc == ICC
+    assert warnings == ("its tEXt chunk is damaged: left out",)
+
+
+@pytest.mark.parametrize(("kind", "lost"), [(b"eXIf", "exif"), (b"iCCP", "icc")])
+def test_a_chunk_of_a_png_with_a_wrong_checksum_costs_only_itself_and_is_named(kind, lost):
+    whole, _ = containers.get_carried(SAMPLES["png"], Container.PNG)
+    got, warnings = containers.get_carried(with_wrong_checksum(SAMPLES["png"], kind), Container.PNG)
+    assert warnings == (f"its {kind.decode()} chunk is damaged: left out",)
+    assert got == replace(whole, **{lost: None})
+
+
+def test_opacity_of_a_png_with_a_wrong_checksum_is_lost_with_a_warning():
+    data = with_wrong_checksum(saved("PNG", transparency=(1, 2, 3)), b"tRNS")
+    assert containers.get_carried(data, Container.PNG)[1] == ("its tRNS chunk is damaged: opacity left out",)
+
+
+def test_a_damaged_chunk_of_a_png_that_is_not_kept_when_whole_is_not_missed():
+    header, *rest = png.parse(SAMPLES["png"]).chunks
+    data = png.serialise(png.Png((header, png.Chunk(b"sBIT", b"\x08\x08\x08"), *rest)))
+    assert containers.get_carried(with_wrong_checksum(data, b"sBIT"), Container.PNG)[1] == ()
 
 
 @pytest.mark.parametrize("byteorder", ["<", ">"])

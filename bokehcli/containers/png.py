@@ -17,6 +17,8 @@ CARRIED = (b"cHRM", b"gAMA", b"sRGB", b"cICP", b"mDCV", b"mDCv", b"cLLI", b"cLLi
            b"zTXt", b"iTXt")  # fmt: skip
 # Known chunks that describe the old samples, though their names allow copying.
 NOT_CARRIED = (b"tRNS", b"bKGD", b"hIST", b"sBIT", b"sPLT", b"eXIf", b"iCCP", b"acTL", b"fcTL", b"fdAT")
+# Known chunks that are not copied and yet are missed where they are damaged.
+MISSED = (b"tRNS", b"eXIf", b"iCCP", b"acTL", b"caBX")
 GREY, GREY_WITH_OPACITY = 0, 4  # colour types
 LONGEST_INFLATED = 64 << 20  # bytes; metadata that inflates to more is taken for an attack
 
@@ -29,10 +31,11 @@ class Chunk:
 
 @dataclass(frozen=True)
 class Png:
-    """trailer: whatever follows the end chunk."""
+    """trailer: whatever follows the end chunk. spoilt: kinds of chunks that were passed over, their checksum being wrong."""
 
     chunks: tuple[Chunk, ...]
     trailer: bytes = b""
+    spoilt: tuple[bytes, ...] = ()
 
 
 def parse(data: bytes) -> Png:
@@ -43,6 +46,7 @@ def parse(data: bytes) -> Png:
     if data[:8] != SIGNATURE:
         raise Malformed("it does not start as a PNG")
     chunks: list[Chunk] = []
+    spoilt: list[bytes] = []
     at = 8
     while at < len(data) and (not chunks or chunks[-1].kind != b"IEND"):
         length, kind = unsigned(data, at, 4, big=True), take(data, at + 4, 4)
@@ -53,10 +57,12 @@ def parse(data: bytes) -> Png:
             chunks.append(Chunk(kind, payload))
         elif kind[:1].isupper():
             raise Malformed(f"the checksum of its {kind.decode()} chunk is wrong")
+        else:
+            spoilt.append(kind)
         at += 12 + length
     if not chunks or chunks[0].kind != b"IHDR" or len(chunks[0].payload) != 13:
         raise Malformed("it has no PNG header")
-    return Png(tuple(chunks), data[at:])
+    return Png(tuple(chunks), data[at:], tuple(spoilt))
 
 
 def serialise(png: Png) -> bytes:
@@ -119,6 +125,8 @@ def get(data: bytes) -> tuple[Carried, tuple[str, ...]]:
     png = parse(data)
     if png.trailer.strip(b"\0"):
         warnings.append(f"{len(png.trailer)} bytes behind the end of the picture: left out")
+    for kind in dict.fromkeys(each for each in png.spoilt if each in MISSED or _is_copied(each)):
+        warnings.append(f"its {kind.decode()} chunk is damaged: {'opacity ' if kind == b'tRNS' else ''}left out")
     for chunk in png.chunks:
         kind, payload = chunk.kind, chunk.payload
         try:
@@ -132,7 +140,7 @@ def get(data: bytes) -> tuple[Carried, tuple[str, ...]]:
                 _take_raw_profile(kind, payload, blocks, others)
             elif kind == b"caBX":
                 warnings.append("content credentials (caBX) sign the old pixels: left out")
-            elif kind in CARRIED or (kind[:1].islower() and kind[3:].islower() and kind not in NOT_CARRIED):
+            elif _is_copied(kind):
                 others.append((kind.decode(), payload))
         except ValueError:  # Malformed among them
             warnings.append(f"its {kind.decode()} chunk is damaged: left out")
@@ -153,6 +161,11 @@ def put(data: bytes, carried: Carried) -> tuple[bytes, tuple[str, ...]]:
         blocks.append(Chunk(b"iTXt", XMP_KEYWORD + b"\0\0\0\0\0" + carried.xmp))
     pixels = [chunk for chunk in png.chunks[1:] if chunk.kind[:1].isupper() or chunk.kind == b"tRNS"]
     return serialise(Png((png.chunks[0], *blocks, *pixels))), ()
+
+
+def _is_copied(kind: bytes) -> bool:
+    """Whether such chunks go into the result as they are: known ones, and unknown ones that are safe to copy."""
+    return kind in CARRIED or (kind[:1].islower() and kind[3:].islower() and kind not in NOT_CARRIED)
 
 
 def _take_raw_profile(kind: bytes, payload: bytes, blocks: dict[str, bytes], others: list[tuple[str, bytes]]) -> None:
