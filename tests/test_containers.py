@@ -256,14 +256,30 @@ def test_photoshop_thumbnails_are_removed_and_iptc_is_kept():
     assert ("APP13", jpeg.IRB + iptc) in containers.get_carried(data, Container.JPEG)[0].others
 
 
+def raw_profile(text, name, block):
+    text.add_text(f"Raw profile type {name}", f"\n{name}\n{len(block):8}\n{block.hex()}\n", zip=True)
+
+
 def test_exif_in_imagemagick_text_is_found():
-    block = b"Exif\0\0" + EXIF
     text = PngImagePlugin.PngInfo()
-    text.add_text("Raw profile type exif", f"\nexif\n{len(block):8}\n{block.hex()}\n", zip=True)
+    raw_profile(text, "exif", b"Exif\0\0" + EXIF)
     got, warnings = containers.get_carried(saved("PNG", pnginfo=text), Container.PNG)
     assert got.exif == EXIF
     assert got.others == ()
     assert warnings == ()
+
+
+@pytest.mark.parametrize("form", ["eXIf", "iCCP", "XMP"])
+def test_the_chunk_proper_counts_more_than_imagemagick_text_before_it(form):
+    text = PngImagePlugin.PngInfo()
+    for name, block in (("exif", b"II*\0old"), ("icc", b"old"), ("xmp", b"<old/>")):
+        raw_profile(text, name, block)
+    header, *rest = png.parse(saved("PNG", pnginfo=text)).chunks
+    pieces = {"eXIf": {"exif": EXIF}, "iCCP": {"icc": ICC}, "XMP": {"xmp": XMP}}[form]
+    proper = png.parse(png.put(SAMPLES["png"], Carried(**pieces))[0]).chunks[1]
+    got, warnings = containers.get_carried(png.serialise(png.Png((header, *rest[:-2], proper, *rest[-2:]))), Container.PNG)
+    expected = {"exif": b"II*\0old", "icc": b"old", "xmp": b"<old/>"} | pieces
+    assert (got, warnings) == (Carried(**expected), ())
 
 
 def test_compressed_metadata_that_inflates_without_end_is_refused(monkeypatch):

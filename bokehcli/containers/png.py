@@ -19,6 +19,7 @@ CARRIED = (b"cHRM", b"gAMA", b"sRGB", b"cICP", b"mDCV", b"mDCv", b"cLLI", b"cLLi
 NOT_CARRIED = (b"tRNS", b"bKGD", b"hIST", b"sBIT", b"sPLT", b"eXIf", b"iCCP", b"acTL", b"fcTL", b"fdAT")
 # Known chunks that are not copied and yet are missed where they are damaged.
 MISSED = (b"tRNS", b"eXIf", b"iCCP", b"acTL", b"caBX")
+RAW_PROFILES = (b"exif", b"app1", b"xmp", b"icc", b"icm")
 GREY, GREY_WITH_OPACITY = 0, 4  # colour types
 LONGEST_INFLATED = 64 << 20  # bytes; metadata that inflates to more is taken for an attack
 
@@ -127,7 +128,7 @@ def get(data: bytes) -> tuple[Carried, tuple[str, ...]]:
         warnings.append(f"{len(png.trailer)} bytes behind the end of the picture: left out")
     for kind in dict.fromkeys(each for each in png.spoilt if each in MISSED or _is_copied(each)):
         warnings.append(f"its {kind.decode()} chunk is damaged: {'opacity ' if kind == b'tRNS' else ''}left out")
-    for chunk in png.chunks:
+    for chunk in sorted(png.chunks, key=_is_raw_profile):
         kind, payload = chunk.kind, chunk.payload
         try:
             if kind == b"eXIf":
@@ -136,8 +137,8 @@ def get(data: bytes) -> tuple[Carried, tuple[str, ...]]:
                 blocks["icc"] = _inflate(payload[payload.index(b"\0") + 2 :])
             elif kind == b"iTXt" and payload.startswith(XMP_KEYWORD + b"\0"):
                 blocks["xmp"] = _international_text(payload)
-            elif payload.startswith(b"Raw profile type ") and kind in (b"tEXt", b"zTXt"):
-                _take_raw_profile(kind, payload, blocks, others)
+            elif _is_raw_profile(chunk):
+                _take_raw_profile(kind, payload, blocks)
             elif kind == b"caBX":
                 warnings.append("content credentials (caBX) sign the old pixels: left out")
             elif _is_copied(kind):
@@ -168,18 +169,22 @@ def _is_copied(kind: bytes) -> bool:
     return kind in CARRIED or (kind[:1].islower() and kind[3:].islower() and kind not in NOT_CARRIED)
 
 
-def _take_raw_profile(kind: bytes, payload: bytes, blocks: dict[str, bytes], others: list[tuple[str, bytes]]) -> None:
-    """ImageMagick's older way of carrying blocks as hexadecimal text: used where the chunk proper is absent."""
+def _is_raw_profile(chunk: Chunk) -> bool:
+    """Whether it is ImageMagick's older way of carrying a block as hexadecimal text."""
+    if chunk.kind not in (b"tEXt", b"zTXt") or not chunk.payload.startswith(b"Raw profile type "):
+        return False
+    return chunk.payload.partition(b"\0")[0].split()[-1].lower() in RAW_PROFILES
+
+
+def _take_raw_profile(kind: bytes, payload: bytes, blocks: dict[str, bytes]) -> None:
+    """A block from hexadecimal text: used where the chunk proper, which is read before, is absent."""
     keyword, _, text = payload.partition(b"\0")
-    name = keyword.split()[-1].lower()
-    if name not in (b"exif", b"app1", b"xmp", b"icc", b"icm"):
-        others.append((kind.decode(), payload))
-        return
     words = (_inflate(text[1:]) if kind == b"zTXt" else text).split(maxsplit=2)
     block = binascii.unhexlify(b"".join(words[2].split()) if len(words) == 3 else b"")
     is_exif = block.startswith(b"Exif\0\0") or block[:4] in (b"II*\0", b"MM\0*")
-    place = "exif" if is_exif else "icc" if name in (b"icc", b"icm") else "xmp"
-    blocks.setdefault(place, block.removeprefix(b"Exif\0\0").removeprefix(b"http://ns.adobe.com/xap/1.0/\0"))
+    place = "exif" if is_exif else "icc" if keyword.split()[-1].lower() in (b"icc", b"icm") else "xmp"
+    block = block.removeprefix(b"Exif\0\0").removeprefix(b"http://ns.adobe.com/xap/1.0/\0")
+    blocks[place] = blocks.get(place) or block
 
 
 def _international_text(payload: bytes) -> bytes:
