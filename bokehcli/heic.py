@@ -41,7 +41,9 @@ def decode(data: bytes, name: str) -> NDArray[Any]:
         pixels = np.asarray(heif)
     except MissingDependency as error:
         raise UnsupportedPhoto(name, str(error)) from error
-    except (ValueError, RuntimeError, EOFError, OSError, MemoryError) as error:
+    except IndexError as error:  # pillow-heif takes the first of none
+        raise DecodeError(name, "the picture is damaged: libheif finds none") from error
+    except (ValueError, RuntimeError, EOFError, OSError, MemoryError, SyntaxError) as error:
         raise DecodeError(name, f"the picture cannot be decoded: {' '.join(str(error).split())[:200]}") from error
     colours, _, deep = mode.partition(";")
     if colours not in CHANNELS or pixels.ndim not in (2, 3):

@@ -277,6 +277,14 @@ def test_every_cut_is_an_error(container: Container) -> None:
             decode_photo(data[:end], "p", EASY)
 
 
+@pytest.mark.parametrize(("kind", "at"), [(b"meta", 4), (b"hvcC", 0)])
+def test_a_heic_that_libheif_makes_nothing_of_is_an_error(kind: bytes, at: int) -> None:
+    data = bytearray(SAMPLES[Container.HEIC])
+    data[data.index(kind) + at] = 127
+    with pytest.raises(DecodeError, match="p: the picture"):
+        decode_photo(bytes(data), "p", EASY)
+
+
 @BOTH
 @settings(max_examples=150)
 @given(data=st.data())
