@@ -251,13 +251,31 @@ def test_sequences_are_refused() -> None:
         decode_photo(out.getvalue(), "p", EASY)
 
 
-def test_colours_that_could_not_be_kept_are_refused() -> None:
+NUMBERS = [(9, 16, "PQ"), (9, 18, "HLG"), (12, 13, "colours are named"), *((1, of, "tone curve") for of in (4, 5, 8, 11, 17))]
+
+
+@pytest.mark.parametrize(("primaries", "transfer", "reason"), NUMBERS)
+def test_colours_that_could_not_be_kept_are_refused(primaries: int, transfer: int, reason: str) -> None:
     data = bytearray(encode_image(smooth(), None, Encoding(container=Container.AVIF), "p"))
     at = data.index(b"nclx") + 4
-    for primaries, transfer, reason in ((9, 16, "PQ"), (9, 18, "HLG"), (12, 13, "number")):
-        data[at : at + 4] = bytes((0, primaries, 0, transfer))
-        with pytest.raises(UnsupportedPhoto, match=reason):
-            decode_photo(bytes(data), "p", EASY)
+    data[at : at + 4] = bytes((0, primaries, 0, transfer))
+    with pytest.raises(UnsupportedPhoto, match=reason):
+        decode_photo(bytes(data), "p", EASY)
+
+
+@pytest.mark.parametrize("transfer", [1, 2, 6, 13, 14, 15])
+def test_tone_curves_that_are_like_srgb_are_read(transfer: int) -> None:
+    data = bytearray(encode_image(smooth(), None, Encoding(container=Container.AVIF), "p"))
+    at = data.index(b"nclx") + 4
+    data[at : at + 4] = bytes((0, 1, 0, transfer))
+    assert near(decode_photo(bytes(data), "p", EASY).image, smooth())
+
+
+def test_a_profile_counts_more_than_the_number_of_a_tone_curve() -> None:
+    data = bytearray(saved(Container.AVIF))
+    at = data.index(b"nclx") + 4
+    data[at : at + 4] = bytes((0, 1, 0, 8))
+    assert decode_photo(bytes(data), "p", EASY).carried.icc == ICC
 
 
 @BOTH

@@ -26,6 +26,7 @@ SUBSAMPLINGS = {1: "4:2:0", 2: "4:2:2", 3: "4:4:4"}  # by HEVC's number for them
 MOST_ADDED = 64
 HDR_TRANSFERS = {16: "PQ", 18: "HLG"}
 SAME_AS_SRGB = {1, 2}  # numbers of colour primaries: BT.709, and none stated
+LIKE_SRGB = {1, 2, 6, 13, 14, 15}  # of tone curves: BT.709's and BT.2020's, which are taken for sRGB, none stated, and sRGB's
 
 
 def brands(data: bytes) -> set[bytes]:
@@ -139,8 +140,11 @@ def refusal(data: bytes) -> str | None:
             primaries, transfer = number(payload, 4, 2), number(payload, 6, 2)
             if transfer in HDR_TRANSFERS:
                 return f"a picture of high dynamic range ({HDR_TRANSFERS[transfer]}): save it with an ordinary tone curve"
-            if primaries not in SAME_AS_SRGB and profile(meta) is None:
+            by_numbers = profile(meta) is None
+            if by_numbers and primaries not in SAME_AS_SRGB:
                 return f"its colours are named by a number ({primaries}) alone: save it with an ICC profile"
+            if by_numbers and transfer not in LIKE_SRGB:
+                return f"its tone curve is named by a number ({transfer}) alone: save it with an ICC profile"
     return None
 
 
