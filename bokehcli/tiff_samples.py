@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from bokehcli.containers import tiff
 from bokehcli.containers.ifd import LONG, Field, is_big, numbers
 from bokehcli.containers.reading import Malformed
+from bokehcli.pixels import spread
 
 Image = NDArray[Any]
 
@@ -141,6 +142,8 @@ def restored(data: bytes, decoded: Image) -> Image:
     picture = _paired(data, decoded) if is_grey_with_opacity(data) else decoded
     if is_float(data) and picture.dtype == np.uint16:
         picture = picture.view(np.float16).astype(np.float32)
+    elif picture.dtype == np.uint16 and 8 < (bits := tiff.bits(data)) < 16:  # they lie on top, and white is not yet 65535
+        picture = spread(picture >> np.uint16(16 - bits), bits)
     if tiff.photometric(data) == CMYK:
         return picture[..., :COLOURS] if picture.ndim == PIXEL_DIMENSIONS else picture
     top = 1 if picture.dtype == np.float32 else np.iinfo(picture.dtype).max

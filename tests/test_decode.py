@@ -16,7 +16,7 @@ from PIL import Image, ImageCms, ImageOps
 
 from bokehcli.containers import tiff as tiff_files
 from bokehcli.containers import webp
-from bokehcli.containers.ifd import BYTE, LONG, ORIENTATION, SHORT, Field, numbers
+from bokehcli.containers.ifd import BYTE, LONG, ORIENTATION, SHORT, Field, lay_out, numbers
 from bokehcli.decode import decode_photo, upright, weight_of
 from bokehcli.errors import DecodeError, PhotoError, UnsupportedPhoto
 from bokehcli.options import DecodeOptions
@@ -274,10 +274,36 @@ def test_png_transparent_colour_becomes_opacity():
     assert np.array_equal(photo.opacity, np.where(np.asarray(image) == 3, 0, 255))
 
 
+def packed_rows(samples, bits):
+    """(H, ...) samples of so many bits one after another, each row filled up to whole bytes."""
+    rows = ("".join(f"{sample:0{bits}b}" for sample in row.ravel()) for row in samples)
+    return [int(row.ljust(-(-len(row) // 8) * 8, "0"), 2).to_bytes(-(-len(row) // 8), "big") for row in rows]
+
+
+def packed_tiff(samples, bits, photometric, *fields):
+    """A TIFF of (H, W[, C]) samples of any number of bits, with further fields."""
+    height, width, channels = (*samples.shape, 1)[:3]
+    pixels = b"".join(packed_rows(samples, bits))
+    said = {256: width, 257: height, 259: 1, 262: photometric, 273: 8, 277: channels, 278: height}
+    own = [numbers(tag, value, big=False) for tag, value in said.items()]
+    own += [numbers(258, *(bits,) * channels, big=False), numbers(279, len(pixels), big=False, kind=LONG)]
+    start = 8 + len(pixels) + len(pixels) % 2
+    return (b"II*\0" + struct.pack("<I", start) + pixels).ljust(start, b"\0") + lay_out([*own, *fields], big=False, base=start)
+
+
+@pytest.mark.parametrize("bits", [10, 12, 14])
+@pytest.mark.parametrize("photometric", [0, 1, 2])
+def test_tiff_of_10_12_and_14_bits_goes_up_to_white(photometric, bits):
+    pixels, top = noise(3 if photometric == 2 else 1, np.uint16) >> (16 - bits), (1 << bits) - 1
+    pixels[0, 0], pixels[0, 1] = top, 0
+    expected = np.rint(np.float64(top - pixels if photometric == 0 else pixels) * 65535 / top)
+    image = decode(packed_tiff(pixels, bits, photometric)).image
+    assert np.array_equal(image if photometric == 2 else image[..., 0], expected)
+
+
 def grey_png(samples, bits, key):
     """A grey PNG of (H, W) samples of 1 to 16 bits, in which those that equal the key are transparent."""
-    rows = ("".join(f"{sample:0{bits}b}" for sample in row) for row in samples)
-    packed = (b"\0" + int(row.ljust(-(-len(row) // 8) * 8, "0"), 2).to_bytes(-(-len(row) // 8), "big") for row in rows)
+    packed = (b"\0" + row for row in packed_rows(samples, bits))
     header = struct.pack(">IIBBBBB", samples.shape[1], samples.shape[0], bits, 0, 0, 0, 0)
     chunks = {b"IHDR": header, b"tRNS": struct.pack(">H", key), b"IDAT": zlib.compress(b"".join(packed)), b"IEND": b""}
     pieces = (struct.pack(">I", len(of)) + kind + of + struct.pack(">I", zlib.crc32(kind + of)) for kind, of in chunks.items())
