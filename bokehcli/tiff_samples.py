@@ -1,8 +1,9 @@
 """TIFF samples that OpenCV does not read as they are meant, and what has to be done about them.
 
-OpenCV knows neither grey with opacity nor floats of 16 bits, nor more than 8 bits in channels that lie apart. They all lie in
-the file like something that it does know: a row of grey and opacity in turn is a row of grey twice as long, a float of 16 bits
-is a whole number to whoever does not ask, and each of the channels is a grey picture.
+OpenCV knows neither grey with opacity nor floats of 16 bits, nor more than 8 bits in channels that lie apart, nor most samples
+of less than 8 bits. They all lie in the file like something that it does know: a row of grey and opacity in turn is a row of
+grey twice as long, a float of 16 bits is a whole number to whoever does not ask, each of the channels is a grey picture, and a
+row of samples of 4 bits is a row of black and white four times as long.
 """
 
 from collections.abc import Iterator, Sequence
@@ -15,11 +16,11 @@ from numpy.typing import NDArray
 from bokehcli.containers import tiff
 from bokehcli.containers.ifd import LONG, Field, is_big, numbers
 from bokehcli.containers.reading import Malformed
-from bokehcli.pixels import spread
+from bokehcli.pixels import filled, spread, to_8_bits
 
 Image = NDArray[Any]
 
-WHITE_IS_0, BLACK_IS_0, RGB, CMYK = 0, 1, 2, 5  # of the tag PhotometricInterpretation
+WHITE_IS_0, BLACK_IS_0, RGB, PALETTE, CMYK = 0, 1, 2, 3, 5  # of the tag PhotometricInterpretation
 LAB = (8, 9, 10)  # CIE's, ICC's and ITU's, which OpenCV takes for RGB
 UNSIGNED, FLOAT, UNDEFINED = 1, 3, 4  # of SampleFormat
 NO_PREDICTOR, DIFFERENCES, FLOAT_DIFFERENCES = 1, 2, 3  # of Predictor
@@ -27,6 +28,8 @@ BYTE_WISE = (1, 5, 8, 32773, 32946)  # compressions that know nothing of samples
 PLACES = (tiff.STRIP_OFFSETS, tiff.STRIP_LENGTHS, tiff.TILE_OFFSETS, tiff.TILE_LENGTHS)
 PIXEL_DIMENSIONS = 3  # of a picture with channels
 COLOURS = 3
+NARROW_CHANNELS = {WHITE_IS_0: (1, 2), BLACK_IS_0: (1, 2), RGB: (3, 4), PALETTE: (1,)}
+READ_BY_OPENCV = ((WHITE_IS_0, 1, 1), (BLACK_IS_0, 1, 1), (PALETTE, 4, 1))  # of fewer bits than 8: meaning, bits, channels
 MOST_WIDE = (1 << 32) - 1
 
 
@@ -37,6 +40,8 @@ def refusal(data: bytes) -> str | None:
         return "a camera's raw file: develop it to JPEG, PNG or TIFF first"
     if kind not in (UNSIGNED, FLOAT, UNDEFINED) or bits > (32 if kind == FLOAT else 16):
         return "a TIFF of signed samples, of whole numbers of 32 bits or of floats of 64: save it with 8, 16 or float 32 bits"
+    if tiff.photometric(data) == PALETTE and bits not in (4, 8) and not is_narrow(data):
+        return f"a TIFF whose colours stand in a table (bits a pixel: {bits}): save it as RGB"
     if tiff.photometric(data) in LAB:
         return "a TIFF of L*a*b* colours: save it as RGB"
     apart = tiff.is_planar(data) and not lies_apart(data)
@@ -62,7 +67,9 @@ def warnings(data: bytes) -> tuple[str, ...]:
         found.append("its layers (Photoshop's) were left out, and the picture that they make was rendered")
     if tiff.has_pictures_below(data):
         found.append("pictures below its first page (SubIFDs) were left out")
-    in_two = is_grey_with_opacity(data) or lies_apart(data)
+    if tiff.photometric(data) == PALETTE and tiff.samples(data) > 1:
+        found.append("the opacity of a TIFF whose colours stand in a table was left out")
+    in_two = is_narrow(data) or is_grey_with_opacity(data) or lies_apart(data)
     if tiff.photometric(data) in (WHITE_IS_0, BLACK_IS_0) and tiff.samples(data) > 1 and not in_two:
         deep = ", and 8 of its bits a channel are kept" if tiff.bits(data) > 8 else ""
         found.append(f"the opacity of a grey TIFF that is compressed as a picture was left out{deep}")
@@ -74,6 +81,15 @@ def is_grey_with_opacity(data: bytes) -> bool:
     grey = tiff.photometric(data) in (WHITE_IS_0, BLACK_IS_0)
     readable = tiff.number(data, tiff.COMPRESSION, 1) in BYTE_WISE and tiff.bits(data) in (8, 16, 32)
     return grey and tiff.samples(data) == 2 and not tiff.is_planar(data) and readable
+
+
+def is_narrow(data: bytes) -> bool:
+    """Whether its samples of less than 8 bits are to be read bit by bit. Raises Malformed."""
+    kind, bits, channels = tiff.photometric(data), tiff.bits(data), tiff.samples(data)
+    if not 0 < bits < 8 or channels not in NARROW_CHANNELS.get(kind, ()) or (kind, bits, channels) in READ_BY_OPENCV:
+        return False
+    alike = len(set(tiff.all_numbers(data, tiff.BITS))) < 2 and not tiff.is_planar(data)
+    return alike and _predictor(data) == NO_PREDICTOR and tiff.number(data, tiff.COMPRESSION, 1) in BYTE_WISE
 
 
 def lies_apart(data: bytes) -> bool:
@@ -119,13 +135,15 @@ def prepared(data: bytes) -> bytes:
     fields: list[Field] = []
     if kind == FLOAT and bits == 16:
         fields.append(numbers(tiff.SAMPLE_FORMAT, *(UNSIGNED,) * tiff.samples(data), big=big))
-    if is_grey_with_opacity(data):
+    if is_grey_with_opacity(data) or is_narrow(data):
+        longer = tiff.samples(data) * bits if is_narrow(data) else 2
         fields = [replace(each, count=1, value=each.value[:2]) for each in fields]
-        widths = {tag: 2 * tiff.number(data, tag) for tag in _widths(data)}
+        widths = {tag: longer * tiff.number(data, tag) for tag in _widths(data)}
         if max(widths.values()) > MOST_WIDE:
             raise Malformed("a width beyond all measure")
         fields += [numbers(tag, width, big=big, kind=LONG) for tag, width in widths.items()]
-        single = {tiff.BITS: bits, tiff.SAMPLES: 1, tiff.PHOTOMETRIC: BLACK_IS_0, tiff.PREDICTOR: NO_PREDICTOR}
+        single = {tiff.SAMPLES: 1, tiff.PHOTOMETRIC: BLACK_IS_0, tiff.PREDICTOR: NO_PREDICTOR}
+        single[tiff.BITS] = 1 if is_narrow(data) else bits
         if kind == FLOAT and bits == 32:
             single[tiff.SAMPLE_FORMAT] = FLOAT
         fields += [numbers(tag, value, big=big) for tag, value in single.items()]
@@ -135,11 +153,12 @@ def prepared(data: bytes) -> bytes:
 def restored(data: bytes, decoded: Image) -> Image:
     """What `data` means, from what OpenCV made of `prepared` and tiff.for_decoder, or from what was `joined`.
 
-    decoded: (H, W[, C]), and (H, 2 W) of grey and opacity in turn. Returns (H, W), grey; (H, W, 2), grey and opacity; (H, W,
-    3 or 4), BGR and opacity; uint8, uint16 or float32, white at the type's top or at 1, opacity not multiplied in. Raises
-    Malformed.
+    decoded: (H, W[, C]), (H, 2 W) of grey and opacity in turn, and (H, n W) of bits, 0 or 255, where it `is_narrow`. Returns
+    (H, W), grey; (H, W, 2), grey and opacity; (H, W, 3 or 4), BGR and opacity; uint8, uint16 or float32, white at the type's
+    top or at 1, opacity not multiplied in. Raises Malformed.
     """
-    picture = _paired(data, decoded) if is_grey_with_opacity(data) else decoded
+    narrow = is_narrow(data)
+    picture = _widened(data, decoded) if narrow else _paired(data, decoded) if is_grey_with_opacity(data) else decoded
     if is_float(data) and picture.dtype == np.uint16:
         picture = picture.view(np.float16).astype(np.float32)
     elif picture.dtype == np.uint16 and 8 < (bits := tiff.bits(data)) < 16:  # they lie on top, and white is not yet 65535
@@ -147,7 +166,7 @@ def restored(data: bytes, decoded: Image) -> Image:
     if tiff.photometric(data) == CMYK:
         return picture[..., :COLOURS] if picture.ndim == PIXEL_DIMENSIONS else picture
     top = 1 if picture.dtype == np.float32 else np.iinfo(picture.dtype).max
-    if tiff.photometric(data) == WHITE_IS_0 and (picture.dtype != np.uint8 or picture.ndim == PIXEL_DIMENSIONS):
+    if tiff.photometric(data) == WHITE_IS_0 and (narrow or picture.dtype != np.uint8 or picture.ndim == PIXEL_DIMENSIONS):
         grey = picture[..., :1] if picture.ndim == PIXEL_DIMENSIONS else picture
         np.subtract(top, grey, out=grey)  # OpenCV does so with 8 bits and without opacity alone
     if tiff.is_premultiplied(data) and picture.ndim == PIXEL_DIMENSIONS and picture.shape[2] in (2, 4):
@@ -168,6 +187,31 @@ def _paired(data: bytes, decoded: Image) -> Image:
         tile = pairs[:, left : left + width]
         np.cumsum(tile, axis=1, dtype=tile.dtype, out=tile)
     return pairs
+
+
+def _widened(data: bytes, decoded: Image) -> Image:
+    """(H, n W) single bits, 0 or 255, to what they are together, uint8: (H, W), (H, W, 2), or (H, W, 3 or 4) in BGR order.
+
+    Raises Malformed.
+    """
+    bits, channels = tiff.bits(data), tiff.samples(data)
+    single = decoded.reshape(decoded.shape[0], -1, channels, bits) & (1 << np.arange(bits)[::-1]).astype(np.uint8)
+    values: NDArray[np.uint8] = single.sum(axis=3, dtype=np.uint8)
+    if tiff.photometric(data) == PALETTE:
+        return _colours(data)[values[..., 0]]
+    picture: Image = filled(values << np.uint8(8 - bits), bits)
+    if channels >= COLOURS:
+        return picture[..., [2, 1, 0, *range(COLOURS, channels)]]
+    return picture if channels > 1 else picture[..., 0]
+
+
+def _colours(data: bytes) -> NDArray[np.uint8]:
+    """(2 ** bits, 3), BGR: what a palette's numbers stand for, in 16 bits or, against the rule, in 8. Raises Malformed."""
+    said = tiff.all_numbers(data, tiff.COLOUR_MAP)
+    if len(said) < COLOURS << tiff.bits(data):
+        raise Malformed("its palette has too few colours")
+    table = np.array(said[: COLOURS << tiff.bits(data)]).reshape(COLOURS, -1).T[:, ::-1]
+    return to_8_bits(table.astype(np.uint16 if table.max() > 255 else np.uint8))
 
 
 def is_float(data: bytes) -> bool:

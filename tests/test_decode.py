@@ -301,6 +301,64 @@ def test_tiff_of_10_12_and_14_bits_goes_up_to_white(photometric, bits):
     assert np.array_equal(image if photometric == 2 else image[..., 0], expected)
 
 
+UNPREDICTED = (numbers(tiff_files.SAMPLE_FORMAT, 1, big=False), numbers(tiff_files.PREDICTOR, 1, big=False))
+
+
+@pytest.mark.parametrize("bits", [1, 2, 3, 4, 6, 7])
+@pytest.mark.parametrize(("photometric", "channels"), [(0, 1), (1, 1), (0, 2), (1, 2), (2, 3), (2, 4)])
+def test_tiff_of_less_than_8_bits_is_read_as_it_is(photometric, channels, bits):
+    pixels, top = noise(channels) >> (8 - bits), (1 << bits) - 1
+    extra = () if channels in (1, 3) else (numbers(tiff_files.EXTRA_SAMPLES, 2, big=False),)
+    expected = np.rint(np.atleast_3d(pixels) * 255.0 / top)
+    if photometric == 0:
+        expected[..., 0] = 255 - expected[..., 0]
+    photo = decode(packed_tiff(pixels, bits, photometric, *extra, *UNPREDICTED))
+    assert photo.warnings == ()
+    assert photo.grey is (channels < 3)
+    assert np.array_equal(photo.image, expected[..., [0, 0, 0] if channels < 3 else slice(3)])
+    assert (photo.opacity is None) is (extra == ())
+    assert photo.opacity is None or np.array_equal(photo.opacity, expected[..., -1])
+
+
+def test_tiles_of_4_bits_are_read_as_they_are():
+    pixels = np.random.default_rng(2).integers(0, 16, (128, 128), np.uint8)
+    tiles = [b"".join(packed_rows(pixels[y : y + 64, x : x + 64], 4)) for y in (0, 64) for x in (0, 64)]
+    data = packed_tiff(pixels[:100, :99], 4, 1)
+    at = len(data) + len(data) % 2
+    length = len(tiles[0])
+    places = {tiff_files.TILE_OFFSETS: range(at, at + 4 * length, length), tiff_files.TILE_LENGTHS: (length,) * 4}
+    fields = [numbers(tag, *values, big=False, kind=LONG) for tag, values in places.items()]
+    fields += [numbers(tag, 64, big=False) for tag in (tiff_files.TILE_WIDTH, 323)]
+    gone = (tiff_files.STRIP_OFFSETS, tiff_files.STRIP_LENGTHS, 278)
+    tiled = tiff_files.with_fields(data.ljust(at, b"\0") + b"".join(tiles), tuple(fields), without=gone)
+    assert np.array_equal(decode(tiled).image[..., 1], pixels[:100, :99] * 17)
+
+
+@pytest.mark.parametrize("deep", [257, 1])
+@pytest.mark.parametrize("bits", [1, 2, 4, 8])
+def test_palette_of_a_tiff_gives_its_colours(bits, deep):
+    palette = np.random.default_rng(1).integers(0, 256, (3, 1 << bits)).astype(np.uint16)
+    indices = noise(1) >> (8 - bits)
+    table = numbers(tiff_files.COLOUR_MAP, *map(int, (palette * deep).ravel()), big=False)
+    photo = decode(packed_tiff(indices, bits, 3, table))
+    assert photo.warnings == ()
+    assert np.array_equal(photo.image, palette.T[indices])
+
+
+def test_opacity_beside_a_palette_is_left_out_with_a_warning():
+    table = numbers(tiff_files.COLOUR_MAP, *(257 * (n % 256) for n in range(768)), big=False)
+    photo = decode(packed_tiff(noise(2), 8, 3, table, numbers(tiff_files.EXTRA_SAMPLES, 2, big=False)))
+    assert np.array_equal(photo.image, np.dstack([noise(2)[..., 0]] * 3))
+    assert photo.warnings == ("the opacity of a TIFF whose colours stand in a table was left out",)
+
+
+def test_a_palette_that_is_too_short_or_of_other_bits_is_an_error():
+    with pytest.raises(DecodeError, match="too few colours"):
+        decode(packed_tiff(noise(1) >> 6, 2, 3, numbers(tiff_files.COLOUR_MAP, 1, 2, 3, big=False)))
+    with pytest.raises(UnsupportedPhoto, match="table"):
+        decode(packed_tiff(noise(1, np.uint16), 16, 3, numbers(tiff_files.COLOUR_MAP, 1, 2, 3, big=False)))
+
+
 def grey_png(samples, bits, key):
     """A grey PNG of (H, W) samples of 1 to 16 bits, in which those that equal the key are transparent."""
     packed = (b"\0" + row for row in packed_rows(samples, bits))
