@@ -169,7 +169,7 @@ def _check_tiff(data: bytes, name: str) -> tuple[str, ...]:
 
 def _is_cmyk(data: bytes, container: Container) -> bool:
     if container is Container.TIFF:
-        return tiff.photometric(data) == tiff_samples.CMYK
+        return tiff.photometric(data) == tiff.CMYK
     return container is Container.JPEG and jpeg.components(data) == 4
 
 

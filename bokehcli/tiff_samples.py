@@ -20,7 +20,7 @@ from bokehcli.pixels import filled, spread, to_8_bits
 
 Image = NDArray[Any]
 
-WHITE_IS_0, BLACK_IS_0, RGB, PALETTE, CMYK = 0, 1, 2, 3, 5  # of the tag PhotometricInterpretation
+WHITE_IS_0, BLACK_IS_0, RGB, PALETTE = 0, 1, 2, 3  # of the tag PhotometricInterpretation
 LAB = (8, 9, 10)  # CIE's, ICC's and ITU's, which OpenCV takes for RGB
 UNSIGNED, FLOAT, UNDEFINED = 1, 3, 4  # of SampleFormat
 NO_PREDICTOR, DIFFERENCES, FLOAT_DIFFERENCES = 1, 2, 3  # of Predictor
@@ -69,6 +69,8 @@ def warnings(data: bytes) -> tuple[str, ...]:
         found.append("pictures below its first page (SubIFDs) were left out")
     if tiff.photometric(data) == PALETTE and tiff.samples(data) > 1:
         found.append("the opacity of a TIFF whose colours stand in a table was left out")
+    if tiff.photometric(data) == tiff.CMYK and tiff.samples(data) > 4:
+        found.append("channels beside its four inks were left out")
     in_two = is_narrow(data) or is_grey_with_opacity(data) or lies_apart(data)
     if tiff.photometric(data) in (WHITE_IS_0, BLACK_IS_0) and tiff.samples(data) > 1 and not in_two:
         deep = ", and 8 of its bits a channel are kept" if tiff.bits(data) > 8 else ""
@@ -163,7 +165,7 @@ def restored(data: bytes, decoded: Image) -> Image:
         picture = picture.view(np.float16).astype(np.float32)
     elif picture.dtype == np.uint16 and 8 < (bits := tiff.bits(data)) < 16:  # they lie on top, and white is not yet 65535
         picture = spread(picture >> np.uint16(16 - bits), bits)
-    if tiff.photometric(data) == CMYK:
+    if tiff.photometric(data) == tiff.CMYK:
         return picture[..., :COLOURS] if picture.ndim == PIXEL_DIMENSIONS else picture
     top = 1 if picture.dtype == np.float32 else np.iinfo(picture.dtype).max
     if tiff.photometric(data) == WHITE_IS_0 and (narrow or picture.dtype != np.uint8 or picture.ndim == PIXEL_DIMENSIONS):

@@ -494,6 +494,16 @@ def test_cmyk_is_turned_once(form, orientation):
     assert np.array_equal(photo.image, upright(as_it_lies, orientation))
 
 
+@pytest.mark.parametrize("extra", ["unspecified", "unassalpha"])
+def test_channels_beside_the_four_inks_are_left_out_with_a_warning(extra):
+    profile = [(34675, 7, len(cmyk_profile()), cmyk_profile(), False)]
+    inks, beside = (tiff(noise(5)[..., :n], photometric="separated", extratags=profile, **options)
+                    for n, options in ((4, {}), (5, {"extrasamples": [extra]})))  # fmt: skip
+    photo = decode(beside)
+    assert np.array_equal(photo.image, decode(inks).image)
+    assert photo.warnings[0] == "channels beside its four inks were left out"
+
+
 @pytest.mark.parametrize("form", ["JPEG", "TIFF"])
 @pytest.mark.parametrize("icc", [None, b"\0" * 16 + b"CMYK" + b"\0" * 200])
 def test_cmyk_without_a_usable_profile_becomes_rgb_by_a_formula(form, icc):

@@ -34,6 +34,7 @@ PLANES, EXTRA_SAMPLES, SAMPLE_FORMAT, DNG_VERSION = 284, 338, 339, 50706
 SUB_DIRECTORIES, XMP, IPTC, IRB, ICC, LAYERS = 330, 700, 33723, 34377, 34675, 37724
 MOST_BELOW = 64  # directories that are looked at
 OTHERS = {"IPTC": IPTC, "IRB": IRB}
+CMYK = 5  # of the tag PhotometricInterpretation
 UNSPECIFIED, ASSOCIATED, UNASSOCIATED = 0, 1, 2  # of the tag ExtraSamples
 
 # Tags that say how the old pixels lie in the file; all else describes the photo and is carried. Tags from
@@ -133,14 +134,15 @@ def for_decoder(data: bytes) -> bytes:
     """The same samples, to be read as they lie: orientation 1, opacity already multiplied. Raises Malformed.
 
     OpenCV turns TIFF pixels by the orientation whatever its flags say, and multiplies colours of 8 bits by their
-    opacity where the file says that they are not yet multiplied.
+    opacity where the file says that they are not yet multiplied. Pillow takes nothing but unspecified channels beside CMYK.
     """
     order = byte_order(big=is_big(data))
+    extra = UNSPECIFIED if photometric(data) == CMYK else ASSOCIATED
     patched = bytearray(data)
     for entry in read_directory(data).entries:
         if entry.kind in INTEGERS and entry.tag in (ORIENTATION, EXTRA_SAMPLES):
-            width = TYPES[entry.kind][0]
-            patched[entry.value_at : entry.value_at + width] = ASSOCIATED.to_bytes(width, order)
+            value = (extra if entry.tag == EXTRA_SAMPLES else 1).to_bytes(TYPES[entry.kind][0], order)
+            patched[entry.value_at : entry.value_at + entry.length] = value * entry.count
     return bytes(patched)
 
 
