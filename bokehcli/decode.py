@@ -235,13 +235,24 @@ def _read(readable: bytes, name: str, container: Container) -> NDArray[Any]:
     except (cv2.error, MemoryError) as error:
         raise DecodeError(name, f"the picture cannot be decoded: {' '.join(str(error).split())[:200]}") from error
     if decoded is None:
-        if container is Container.AVIF and not cv2.haveImageWriter(".avif"):
-            raise UnsupportedPhoto(name, "the OpenCV that is installed reads no AVIF")
+        if (reason := _unread(readable, container)) is not None:
+            raise UnsupportedPhoto(name, reason)
         raise DecodeError(name, "the picture is damaged or encoded in a way that is not read")
     if decoded.dtype not in (np.uint8, np.uint16, np.float32) or decoded.shape[2:] not in ((), (3,), (4,)):
         raise UnsupportedPhoto(name, f"samples of type {decoded.dtype}, {decoded.shape[2:]} channels are not rendered")
     pixels: NDArray[Any] = decoded
     return pixels
+
+
+def _unread(readable: bytes, container: Container) -> str | None:
+    """What OpenCV did not know in a photo of which it made nothing, if that can be told. Raises Malformed."""
+    if container is Container.TIFF:
+        return tiff_samples.unread(readable)
+    if container is not Container.AVIF:
+        return None
+    if not cv2.haveImageWriter(".avif"):
+        return "the OpenCV that is installed reads no AVIF"
+    return "a grey AVIF with opacity is not read: save it in colour" if heif.is_grey_with_opacity(readable) else None
 
 
 def _split(decoded: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any] | None]:

@@ -25,11 +25,14 @@ LAB = (8, 9, 10)  # CIE's, ICC's and ITU's, which OpenCV takes for RGB
 UNSIGNED, FLOAT, UNDEFINED = 1, 3, 4  # of SampleFormat
 NO_PREDICTOR, DIFFERENCES, FLOAT_DIFFERENCES = 1, 2, 3  # of Predictor
 BYTE_WISE = (1, 5, 8, 32773, 32946)  # compressions that know nothing of samples: none, LZW, Deflate, PackBits, old Deflate
+OTHERS_READ = (2, 3, 4, 6, 7, 32766, 32771, 32809, 32909, 34676, 34677)  # compressions: fax, JPEG and others that libtiff has
+BUILT_IN_OR_NOT = {34661: "JBIG", 34887: "LERC", 34925: "LZMA", 50000: "Zstandard", 50001: "WebP"}  # libtiff's too
 PLACES = (tiff.STRIP_OFFSETS, tiff.STRIP_LENGTHS, tiff.TILE_OFFSETS, tiff.TILE_LENGTHS)
 PIXEL_DIMENSIONS = 3  # of a picture with channels
 COLOURS = 3
 NARROW_CHANNELS = {WHITE_IS_0: (1, 2), BLACK_IS_0: (1, 2), RGB: (3, 4), PALETTE: (1,)}
 READ_BY_OPENCV = ((WHITE_IS_0, 1, 1), (BLACK_IS_0, 1, 1), (PALETTE, 4, 1))  # of fewer bits than 8: meaning, bits, channels
+EASIER = "save it with LZW, Deflate or without compression"
 MOST_WIDE = (1 << 32) - 1
 
 
@@ -40,14 +43,21 @@ def refusal(data: bytes) -> str | None:
         return "a camera's raw file: develop it to JPEG, PNG or TIFF first"
     if kind not in (UNSIGNED, FLOAT, UNDEFINED) or bits > (32 if kind == FLOAT else 16):
         return "a TIFF of signed samples, of whole numbers of 32 bits or of floats of 64: save it with 8, 16 or float 32 bits"
-    if tiff.photometric(data) == PALETTE and bits not in (4, 8) and not is_narrow(data):
+    if (compression := tiff.number(data, tiff.COMPRESSION, 1)) not in (*BYTE_WISE, *OTHERS_READ, *BUILT_IN_OR_NOT):
+        return f"a TIFF compressed in a way that is not read (number {compression}): {EASIER}"
+    return _refusal_of_colours(data) or (_refusal_of_floats(data) if kind == FLOAT else None)
+
+
+def _refusal_of_colours(data: bytes) -> str | None:
+    kind, bits = tiff.photometric(data), tiff.bits(data)
+    if kind == PALETTE and bits not in (4, 8) and not is_narrow(data):
         return f"a TIFF whose colours stand in a table (bits a pixel: {bits}): save it as RGB"
-    if tiff.photometric(data) in LAB:
+    if kind in LAB:
         return "a TIFF of L*a*b* colours: save it as RGB"
     apart = tiff.is_planar(data) and not lies_apart(data)
-    if bits > 8 and (apart or tiff.photometric(data) not in (WHITE_IS_0, BLACK_IS_0, RGB)):
+    if bits > 8 and (apart or kind not in (WHITE_IS_0, BLACK_IS_0, RGB)):
         return "a TIFF of more than 8 bits that is neither grey nor RGB, or compressed as pictures: save it as RGB"
-    return _refusal_of_floats(data) if kind == FLOAT else None
+    return None
 
 
 def _refusal_of_floats(data: bytes) -> str | None:
@@ -56,6 +66,16 @@ def _refusal_of_floats(data: bytes) -> str | None:
     if (bits == 16 or is_grey_with_opacity(data)) and _predictor(data) == FLOAT_DIFFERENCES:
         return "a TIFF of floats of 16 bits or of grey with opacity, compressed with a predictor: save it without"
     return None
+
+
+def unread(data: bytes) -> str | None:
+    """What OpenCV did not know in a TIFF of which it made nothing, if that can be told. Raises Malformed."""
+    channels, compression = tiff.samples(data), tiff.number(data, tiff.COMPRESSION, 1)
+    if compression in BUILT_IN_OR_NOT:
+        return f"the OpenCV that is installed reads no TIFF compressed with {BUILT_IN_OR_NOT[compression]}: {EASIER}"
+    if tiff.photometric(data) == tiff.CMYK and channels < 4:
+        return "a TIFF of other inks than CMYK: save it as RGB"
+    return f"a TIFF of {channels} channels: save it with 4 at most" if channels > 4 else None
 
 
 def warnings(data: bytes) -> tuple[str, ...]:

@@ -19,6 +19,7 @@ from bokehcli.containers import webp
 from bokehcli.containers.ifd import BYTE, LONG, ORIENTATION, SHORT, Field, lay_out, numbers
 from bokehcli.decode import decode_photo, upright, weight_of
 from bokehcli.errors import DecodeError, PhotoError, UnsupportedPhoto
+from bokehcli.opencv import cv2
 from bokehcli.options import DecodeOptions
 from bokehcli.photo import Container
 
@@ -100,6 +101,33 @@ def test_tiff_samples_come_as_they_are(channels, dtype, options):
     assert photo.grey == (channels == 1)
     assert (photo.opacity is None) == (channels < 4)
     assert channels < 4 or np.array_equal(photo.opacity, pixels[..., 3])
+
+
+@pytest.mark.parametrize("number", [9, 34712, 50002])
+def test_a_compression_that_nobody_reads_is_refused(number):
+    data = tiff_files.with_fields(tiff(noise(), photometric="rgb"), (numbers(tiff_files.COMPRESSION, number, big=False),))
+    with pytest.raises(UnsupportedPhoto, match=f"not read .number {number}.: save it with LZW"):
+        decode(data)
+
+
+def test_a_compression_that_opencv_was_built_without_is_named():
+    data = tiff(noise(), photometric="rgb", compression="lzma")
+    if cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED) is not None:
+        pytest.skip("this OpenCV was built with it")
+    with pytest.raises(UnsupportedPhoto, match="LZMA"):
+        decode(data)
+
+
+@pytest.mark.parametrize(("channels", "kind"), [(5, "rgb"), (5, "separated"), (6, "minisblack")])
+def test_more_than_four_channels_are_refused(channels, kind):
+    extra = {"extrasamples": ["unspecified"] * (channels - {"rgb": 3, "separated": 4, "minisblack": 1}[kind])}
+    with pytest.raises(UnsupportedPhoto, match=f"{channels} channels: save it with 4"):
+        decode(tiff(noise(channels), photometric=kind, planarconfig="contig", **extra))
+
+
+def test_other_inks_than_cmyk_are_refused():
+    with pytest.raises(UnsupportedPhoto, match="inks"):
+        decode(packed_tiff(noise(3), 8, tiff_files.CMYK))
 
 
 def test_deep_colours_that_are_not_rgb_are_refused():

@@ -251,6 +251,15 @@ def test_sequences_are_refused() -> None:
         decode_photo(out.getvalue(), "p", EASY)
 
 
+def test_grey_with_opacity_in_an_avif_is_refused_by_that_name() -> None:
+    """Its colours are passed off as grey, for no writer at hand makes such a file; nor does OpenCV read it then."""
+    data = bytearray(saved(Container.AVIF, np.dstack((smooth(), smooth()[..., 0]))))
+    data[data.index(b"av1C") + 6] |= 0x10
+    assert heif.is_grey(bytes(data))
+    with pytest.raises(UnsupportedPhoto, match="grey AVIF with opacity"):
+        decode_photo(bytes(data), "p", EASY)
+
+
 NUMBERS = [(9, 16, "PQ"), (9, 18, "HLG"), (12, 13, "colours are named"), *((1, of, "tone curve") for of in (4, 5, 8, 11, 17))]
 
 

@@ -83,6 +83,19 @@ def is_grey(data: bytes) -> bool:
     return bool(av1c[2] & 0x10) if av1c else bool(hvcc) and hvcc[16] & 3 == 0
 
 
+def is_grey_with_opacity(data: bytes) -> bool:
+    """Raises Malformed."""
+    meta = read_meta(data)
+    return is_grey(data) and any(
+        kind == b"auxl" and meta.primary in to and is_opacity(meta, source) for kind, source, to in meta.references
+    )
+
+
+def is_opacity(meta: Meta, item: int) -> bool:
+    """Whether an auxiliary picture says that it is its photo's opacity."""
+    return any(payload[4:].split(b"\0")[0] in ALPHA_URNS for payload in meta.of(item, b"auxC"))
+
+
 def subsampling(data: bytes) -> str | None:
     """Of HEVC's colour channels, such as "4:2:0"; None if there are none, or nothing says. Raises Malformed."""
     hvcc = coding(read_meta(data))[1]
@@ -201,8 +214,7 @@ def pictures_left_out(meta: Meta) -> list[str]:
     auxiliary, others = set[int](), set[int]()
     for kind, source, _ in meta.references:
         if kind in (b"auxl", b"thmb"):
-            urns = [payload[4:].split(b"\0")[0] for payload in meta.of(source, b"auxC")]
-            (others if kind == b"thmb" or any(urn in ALPHA_URNS for urn in urns) else auxiliary).add(source)
+            (others if kind == b"thmb" or is_opacity(meta, source) else auxiliary).add(source)
     shown = {item.number for item in meta.items.values() if meta.of(item.number, b"ispe")}
     further = shown - helpers - auxiliary - others - {meta.primary}
     warnings = []
