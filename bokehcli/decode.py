@@ -6,14 +6,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bokehcli import cmyk, containers, heic, tiff_samples
+from bokehcli import bmp_samples, cmyk, containers, heic, tiff_samples
 from bokehcli.complaints import overheard
-from bokehcli.containers import CutShort, Malformed, bmp, heif, jpeg, png, tiff
+from bokehcli.containers import CutShort, Malformed, heif, jpeg, png, tiff
 from bokehcli.errors import DecodeError, MissingDependency, UnsupportedPhoto
 from bokehcli.opencv import cv2
 from bokehcli.options import DecodeOptions
 from bokehcli.photo import FLOAT_BITS, Carried, Container, Photo
-from bokehcli.pixels import filled, spread
+from bokehcli.pixels import spread
 from bokehcli.regions import FIRST_SWAPPED
 
 GREY_WITH_OPACITY = 2  # channels
@@ -189,6 +189,8 @@ def _decode_pixels(
     elif (carried.icc or b"")[16:20] == b"CMYK":
         carried = replace(carried, icc=None)
         warnings = ("the ICC profile is for CMYK, the picture is not: profile left out",)
+    if container is Container.BMP and (masked := bmp_samples.decode(data)) is not None:
+        return masked, carried, warnings
     if container is not Container.HEIC:
         return _decode_by_opencv(data, name, container), carried, warnings
     swapped = heic.decode(data, name)
@@ -219,8 +221,6 @@ def _decode_by_opencv(data: bytes, name: str, container: Container) -> NDArray[A
         decoded = _read(readable, name, container)
         if container is Container.PNG and (key := png.transparent_grey(data)) is not None:  # OpenCV knows those of colours
             return np.dstack((decoded, (decoded != key) * decoded.dtype.type(np.iinfo(decoded.dtype).max)))
-        if container is Container.BMP and (bits := bmp.channel_bits(data)) is not None:  # OpenCV's white is 248
-            return np.dstack([filled(decoded[..., channel], of) for channel, of in enumerate(bits)])
         return decoded
     if tiff_samples.lies_apart(data):
         channels = [_read(plane, name, container) for plane in tiff_samples.planes(readable)]

@@ -414,16 +414,71 @@ def test_bmp(mode):
     assert np.array_equal(decode(saved(image, "BMP")).image, np.asarray(image.convert("RGB")))
 
 
+def masked_bmp(pixels, masks, header=40, top_first=False):
+    """A BMP of (H, W) whole numbers of 16 or 32 bits, with masks for red, green, blue, and opacity in headers from 56 bytes."""
+    height, width = pixels.shape
+    bits, rows = 8 * pixels.itemsize, pixels if top_first else pixels[::-1]
+    body = b"".join(row.tobytes().ljust(-(-row.nbytes // 4) * 4, b"\0") for row in rows)
+    kind = 0 if not masks else 6 if header == 40 and len(masks) == 4 else 3
+    sizes = (header, width, -height if top_first else height, 1, bits, kind, len(body), 0, 0, 0, 0)
+    head = struct.pack("<IiiHHIIiiII", *sizes) + struct.pack(f"<{len(masks)}I", *masks)
+    head = head.ljust(header, b"\0")
+    return b"BM" + struct.pack("<IHHI", 14 + len(head + body), 0, 0, 14 + len(head)) + head + body
+
+
+@pytest.mark.parametrize("header", [40, 108])
 @pytest.mark.parametrize("masks", [(), (0x7C00, 0x3E0, 0x1F), (0xF800, 0x7E0, 0x1F)])
-def test_a_bmp_of_16_bits_a_pixel_goes_up_to_white(masks):
-    pixels = np.arange(1 << 16, dtype="<u2").tobytes()
-    rest = struct.pack(f"<{len(masks)}I", *masks) + pixels
-    header = struct.pack("<IiiHHIIiiII", 40, 256, 256, 1, 16, 3 if masks else 0, len(pixels), 0, 0, 0, 0)
-    data = b"BM" + struct.pack("<IHHI", 54 + len(rest), 0, 0, 54 + 4 * len(masks)) + header + rest
+def test_a_bmp_of_16_bits_a_pixel_goes_up_to_white(masks, header):
+    data = masked_bmp(np.arange(1 << 16, dtype="<u2").reshape(256, 256), masks, header)
     image, expected = decode(data).image, np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
     assert np.abs(image.astype(int) - expected).max() <= 1  # Pillow rounds down
     for whole in (0, 255):
         assert np.array_equal(image == whole, expected == whole)
+
+
+MASKS = [
+    (0xF00, 0xF0, 0xF),
+    (0x1F, 0x3E0, 0x7C00),
+    (0x7C00, 0x3E0, 0x1F, 0x8000),
+    (0xFF, 0xFF00, 0xFF0000),
+    (0xFF000000, 0xFF0000, 0xFF00, 0xFF),
+    (0xFF0000, 0xFF00, 0xFF, 0xFF000000),
+    (0x3FF00000, 0xFFC00, 0x3FF),
+    (0x3FF00000, 0xFFC00, 0x3FF, 0xC0000000),
+]
+
+
+@pytest.mark.parametrize("top_first", [False, True])
+@pytest.mark.parametrize("header", [40, 56, 108, 124])
+@pytest.mark.parametrize("masks", MASKS, ids=lambda masks: "-".join(f"{mask:x}" for mask in masks))
+def test_the_masks_of_a_bmp_say_where_its_colours_are(masks, header, top_first):
+    pixels = np.random.default_rng(5).integers(0, 1 << 32, (H, W), np.uint32)
+    data = masked_bmp(pixels.astype("<u2" if max(masks) < 1 << 16 else "<u4"), masks, header, top_first)
+    photo = decode(data)
+    top = np.iinfo(photo.image.dtype).max
+    assert top == (65535 if 0x3FF in masks else 255)
+    values = [(pixels & mask) // (mask & -mask) / (mask // (mask & -mask)) for mask in masks]
+    assert np.abs(photo.image - np.dstack(values[:3]) * top).max() <= 0.5
+    assert (photo.opacity is None) is (len(masks) == 3)
+    assert photo.opacity is None or np.abs(photo.opacity - values[3] * top).max() <= 0.5
+    assert photo.warnings == ()
+
+
+@pytest.mark.parametrize(
+    ("kind", "masks"),
+    [("<u4", (0, 0, 0)), ("<u4", (0xF0F, 0xF0, 0xF000)), ("<u4", (0xFFFF8000, 0x7F00, 255)), ("<u2", (0xFF0000, 0xFF00, 255))],
+)
+def test_masks_of_a_bmp_that_are_no_colours_are_refused(kind, masks):
+    with pytest.raises(UnsupportedPhoto, match="bit masks"):
+        decode(masked_bmp(np.zeros((H, W), kind), masks))
+
+
+@pytest.mark.parametrize(("at", "value", "reason"), [(28, 2, "2 bits"), (30, 4, "JPEG or PNG"), (30, 5, "JPEG or PNG")])
+def test_kinds_of_bmp_that_are_not_read_are_named(at, value, reason):
+    data = bytearray(saved(noise(), "BMP"))
+    data[at] = value
+    with pytest.raises(UnsupportedPhoto, match=reason):
+        decode(bytes(data))
 
 
 def test_webp_opacity_and_lossless_have_no_quality():

@@ -17,7 +17,7 @@ RANKS = {
         *("photo", "options", "outcome", "resources", "model", "containers", "privacy", "regions", "xmp"),
         *("opencv", "pixels", "optics", "grain", "light", "layers", "tiling", "tone", "packing", "pyramid"),
         *("background", "colours", "strands", "tracing", "subject", "complaints"),
-        *("cmyk", "heic", "tiff_samples", "printable", "listing", "selection", "shard", "budget"),
+        *("cmyk", "heic", "bmp_samples", "tiff_samples", "printable", "listing", "selection", "shard", "budget"),
         *("session", "pairs", "similarity", "interrupts", "remote", "places", "entries"),
     ],
     2: ["discover", "decode", "infer", "picture", "preview", "lens", "encode", "metadata", "storage", "lock"],
