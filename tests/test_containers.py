@@ -246,6 +246,16 @@ def test_exif_that_does_not_go_on_with_the_first_is_not_joined(others):
     assert containers.get_carried(data, Container.JPEG)[0].exif == b"II*\0first"
 
 
+@pytest.mark.parametrize(("name", "start"), [("EXIF block", jpeg.EXIF + b"II*\0"), ("XMP packet", jpeg.XMP)])
+def test_a_second_block_is_left_out_with_a_warning_unless_it_is_the_same(name, start):
+    first, *rest = jpeg.parse(SAMPLES["jpeg-grey"]).segments
+    for others, expected in ((b"two", b"three"), (f"a second {name} was left out",)), ((b"one", b"one"), ()):
+        blocks = [jpeg.Segment(jpeg.APP1, start + text) for text in (b"one", *others)]
+        got, warnings = containers.get_carried(jpeg.serialise(jpeg.Jpeg((first, *blocks, *rest))), Container.JPEG)
+        assert (got.exif or got.xmp).endswith(b"one")
+        assert warnings == expected
+
+
 def test_photoshop_thumbnails_are_removed_and_iptc_is_kept():
     iptc = b"8BIM\x04\x04\0\0\0\0\0\5\x1c\2\0\0\0\0"
     thumbnail = b"8BIM\x04\x0c\0\0\0\0\0\3abc\0"

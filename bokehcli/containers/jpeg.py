@@ -207,7 +207,9 @@ def get(data: bytes) -> tuple[Carried, tuple[str, ...]]:
         if marker == APP1 and payload.startswith(EXIF):
             continue
         if marker == APP1 and payload.startswith(XMP):
-            xmp = xmp or payload[len(XMP) :]
+            packet = payload[len(XMP) :]
+            xmp = xmp or packet
+            warnings += ["a second XMP packet was left out"] if packet and packet != xmp else []
         elif marker == APP2 and payload.startswith(ICC) and len(payload) > len(ICC) + 2:
             total = payload[len(ICC) + 1]
             pieces.setdefault(payload[len(ICC)], payload[len(ICC) + 2 :])
@@ -229,20 +231,26 @@ def get(data: bytes) -> tuple[Carried, tuple[str, ...]]:
     if pieces and sorted(pieces) != list(range(1, total + 1)):
         icc = None
         warnings.append("a piece of the ICC profile is missing: left out")
-    return Carried(exif=_exif(jpeg), icc=icc, xmp=xmp, others=tuple(others)), tuple(dict.fromkeys(warnings))
+    exif, further = _exif(jpeg)
+    warnings += ["a second EXIF block was left out"] if further else []
+    return Carried(exif=exif, icc=icc, xmp=xmp, others=tuple(others)), tuple(dict.fromkeys(warnings))
 
 
-def _exif(jpeg: Jpeg) -> bytes | None:
-    """The first EXIF stream, with what the segments right behind it hold of it, as exiftool has one that is above 64 KB."""
+def _exif(jpeg: Jpeg) -> tuple[bytes | None, bool]:
+    """The first EXIF stream, and whether there is another.
+
+    With what the segments right behind it hold of it, as exiftool has one that is above 64 KB.
+    """
     pieces: list[bytes] = []
+    whole = further = False
     for segment in jpeg.segments:
         is_piece = segment.marker == APP1 and segment.payload.startswith(EXIF)
         piece = segment.payload[len(EXIF) :]
-        if pieces and (not is_piece or piece.startswith((b"II*\0", b"MM\0*"))):
-            break
+        whole = whole or (bool(pieces) and (not is_piece or piece.startswith((b"II*\0", b"MM\0*"))))
         if is_piece and piece:
-            pieces.append(piece)
-    return b"".join(pieces) or None
+            further = further or (whole and piece not in pieces)
+            pieces += [] if whole else [piece]
+    return b"".join(pieces) or None, further
 
 
 def put(data: bytes, carried: Carried) -> tuple[bytes, tuple[str, ...]]:
