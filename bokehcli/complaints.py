@@ -11,6 +11,7 @@ from bokehcli.opencv import cv2
 STDERR = 2  # the descriptor to which the libraries write, whatever sys.stderr is
 OF_OPENCV = rb"\[ ?[A-Z]+:\d+@[\d.]+\] global \S+ \w+ "  # its log, through which libtiff's go
 OF_LIBJPEG = rb"(?:Corrupt JPEG data|Premature end of JPEG file|Inconsistent progression)"
+IN_LOG, REST_OF_LOG = re.compile(OF_OPENCV), re.compile(rb"|>.*|where| .*")  # the first line of an entry, and the others
 COMPLAINT = re.compile(rb"%b.*|libpng .*|%b.*" % (OF_OPENCV, OF_LIBJPEG))
 # Others are of what a file says beside its pixels, or of the few bytes that some cameras leave behind the last one.
 DAMAGE = re.compile(rb"\[ERROR:\S+ global \S+ \w+ (.*)|libpng error: (.*)|.*?(%b(?!.* before marker 0xd9).*)" % OF_LIBJPEG)
@@ -58,10 +59,15 @@ def _second_stderr() -> int | None:
 
 
 def _sort_out(written: bytes, complaints: list[str], stderr: int) -> None:
+    in_log = False
     for line in written.splitlines(keepends=True):
-        if not COMPLAINT.fullmatch(line.rstrip()):
+        text = line.rstrip()
+        if in_log and REST_OF_LOG.fullmatch(text):
+            continue
+        in_log = IN_LOG.match(text) is not None
+        if not COMPLAINT.fullmatch(text):
             with suppress(OSError):
                 os.write(stderr, line)
-        elif damage := DAMAGE.fullmatch(line.rstrip()):
+        elif damage := DAMAGE.fullmatch(text):
             complaint = damage[damage.lastindex or 0].decode(errors="replace")
             complaints += [complaint] if complaint not in complaints else []

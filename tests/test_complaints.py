@@ -1,13 +1,16 @@
 """Damage that the libraries find goes with its photo as a warning, not to stderr; all else that is written there gets there."""
 
+import io
 import os
 
 import cv2
 import numpy as np
 import pytest
+import tifffile
 
 from bokehcli.complaints import overheard
 from bokehcli.decode import decode_photo
+from bokehcli.errors import UnsupportedPhoto
 from bokehcli.options import DecodeOptions
 
 NOISE = np.random.default_rng(0).integers(0, 256, (96, 128, 3), np.uint8)
@@ -51,6 +54,20 @@ def test_what_others_write_to_stderr_gets_there(capfd: pytest.CaptureFixture[str
             os.write(2, text)
     assert complaints == ["bad IDAT"]
     assert capfd.readouterr().err == "2 of 9 photos\rhalf a line"
+
+
+def test_what_takes_several_lines_of_opencvs_log_does_not_get_there(capfd: pytest.CaptureFixture[str]) -> None:
+    five = np.zeros((20, 31, 5), np.uint8)
+    out = io.BytesIO()
+    tifffile.imwrite(out, five, photometric="rgb", planarconfig="contig", extrasamples=["unspecified"] * 2)
+    with pytest.raises(UnsupportedPhoto):
+        decode_photo(out.getvalue(), "old.tif", DecodeOptions())
+    entry = b"[ERROR:0@0.109] global x.cpp:9 imdecode_ can't read\n> of:\n>     '1 <= 4'\nwhere\n    'channels' is 5\n\n"
+    with overheard() as complaints:
+        for text in (b"> 2 of 9\n\n", entry, b"3 of 9\n", b"\n    where\n"):
+            os.write(2, text)
+    assert complaints == ["can't read"]
+    assert capfd.readouterr().err == "> 2 of 9\n\n3 of 9\n\n    where\n"
 
 
 def test_a_failure_leaves_stderr_and_the_log_as_they_were(capfd: pytest.CaptureFixture[str]) -> None:
