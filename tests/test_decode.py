@@ -723,6 +723,8 @@ def test_a_wrong_checksum_in_the_pixels_is_damage():
 
 
 SEEDS = [saved(noise()[:9, :9], form) for form in ("JPEG", "PNG", "WEBP", "TIFF", "BMP")]
+SEEDS += [masked_bmp(np.arange(81, dtype="<u4").reshape(9, 9), masks, 108) for masks in MASKS[-2:]]
+SEEDS += [packed_tiff(noise(4)[:9, :9] >> (8 - bits), bits, 2) for bits in (2, 4)]
 
 
 @settings(max_examples=150, deadline=None)
