@@ -30,10 +30,10 @@ STRAND = 32  # of 255: how much of a pixel is a strand where one is followed
 CELLS_A_WIDTH, SMALLEST_CELL_PX = 4, 2
 # In cells: the fewest of a strand that has a direction, how far it may be off a line in the mean, and within what width and for
 # what length, most of it, it goes on on the other side of the subject.
-FEWEST, STRAIGHT, ASIDE, GOES_ON, MOSTLY = 12, 0.8, 5, 12, 0.75
-# Within what width, in cells, the colours on both sides of a strand are looked at, and from what difference on, of 255 and of
-# how far the strand stands out from them, it parts two surfaces: the foot of a wall, a sill, the edge of a frame.
-WITHIN, OTHER, OTHER_SHARE = 9, 20.0, 0.25
+FEWEST, STRAIGHT, ASIDE, GOES_ON, MOSTLY = 12, 0.8, 3, 20, 0.75
+# Within what width, in cells, the colours on both sides of a strand are looked at, how wide it may be itself, and from what
+# difference on, of 255 and of how far it stands out from them, it parts two surfaces: the foot of a wall, a sill, a frame.
+WITHIN, APART, OTHER, OTHER_SHARE = 9, 5, 20.0, 0.25
 WAYS = np.array([[[1], [1]], [[1], [-1]]], np.float32)
 TOUCH_PX = 2  # how near to a tile's edge a strand is followed into the next one
 # Tiles that may be looked at, and the share of a photo's tiles that may be besides; what spreads farther is a pattern.
@@ -90,7 +90,7 @@ def followed(
 ) -> list[tuple[Box, Bytes]]:
     """The tiles up to FAR in which there are strands that hang together with those in the starts; see `traced`.
 
-    None where they are too many.
+    Nothing where they are too many.
     """
     most = MOST_TILES + MOST_OF_ALL * size[0] * size[1] / TILE_PX**2
     waiting = list(starts)
@@ -150,8 +150,8 @@ def ending(cells: Bytes, distance: Float, image: Bytes) -> Bytes:
     kept[strands[distance < BEGINS]] = 1
     for ends_not in (np.zeros(1, np.int32), strands[distance > FAR], *border):
         kept[ends_not] = 0
-    near = cv2.dilate(cells, np.ones((ASIDE, ASIDE), np.uint8))
-    free = (near == 0) & (distance >= BEGINS)
+    near, nearly = (cv2.dilate(cells, np.ones((side, side), np.uint8)) for side in (ASIDE, APART))
+    free = (nearly == 0) & (distance >= BEGINS)
     for number in np.flatnonzero(kept & (boxes[:, cv2.CC_STAT_AREA] >= FEWEST)):
         left, top, width, height, _ = boxes[number]
         box = clip(grow(Box(top, top + height, left, left + width), WITHIN // 2), cells.shape)
@@ -169,12 +169,14 @@ def ending(cells: Bytes, distance: Float, image: Bytes) -> Bytes:
 def line_through(strand: Bytes) -> tuple[Float, float]:
     """A line (2, 2) along the pixels of a strand (h, w), and how far they are off it in the mean.
 
-    The middle, (x, y), and the direction, of length 1.
+    The middle, (x, y), and the direction, of length 1. How thick the strand is does not count.
     """
     points = np.argwhere(strand)[:, ::-1].astype(np.float32)
     middle = points.mean(0)
     _, lengths, directions = np.linalg.svd(points - middle, full_matrices=False)
-    return np.stack((middle, directions[0])), float(lengths[1] / math.sqrt(len(points)))
+    thick = len(points) / (np.ptp((points - middle) @ directions[0]) + 1.0)
+    off = lengths[1] ** 2 / len(points) - (thick * thick - 1.0) / 12.0
+    return np.stack((middle, directions[0])), math.sqrt(max(float(off), 0.0))
 
 
 def parts(strand: Bytes, line: Float, free: NDArray[np.bool_], image: Bytes) -> bool:

@@ -98,15 +98,17 @@ def test_strands_that_hang_together_with_what_does_not_end_stay_no_farther_than_
     assert grown[shown & (np.arange(SIZE[1]) < 300)[None, :]].mean() > 250
 
 
+@pytest.mark.parametrize("times", [1, 2, 3, 4])
 @pytest.mark.parametrize(("both", "share"), [(False, 1.0), (True, 0.0)])
-def test_a_line_that_comes_out_on_the_other_side_too_lies_behind_the_subject(both: bool, share: float) -> None:
+def test_a_line_that_comes_out_on_the_other_side_too_lies_behind_the_subject(both: bool, share: float, times: int) -> None:
     image, alpha = scene(length_px=0, width_px=1)
     x, y, radius = DISC
     first = x - radius - 60 if both else x
     cv2.line(image, (first, y - 31), (x + radius + 70, y + 20), WHITE, 1)
     image[alpha > 0] = (150, 90, 60)
-    grown = with_strands(all_sizes(image), alpha)
-    far = hairs(image, alpha) & (np.arange(SIZE[1]) > x + radius + 1.4 * REACH * SIZE[1])[None, :]
+    image, alpha = (each.repeat(times, 0).repeat(times, 1) for each in (image, alpha))
+    grown = with_strands(pyramid(image, 3), alpha)
+    far = hairs(image, alpha) & (np.arange(times * SIZE[1]) > times * (x + radius + 1.4 * REACH * SIZE[1]))[None, :]
     assert grown[far].mean() / 255.0 == pytest.approx(share, abs=0.02)
 
 
