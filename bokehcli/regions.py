@@ -20,8 +20,9 @@ AREA, APPLIED_TO = (re.compile(ELEMENT % (name, MOST_BYTES), re.DOTALL) for name
 PROPERTY = re.compile(
     rb"(?P<head>[\w.-]+:(?P<attribute>[xywh])\s*=\s*[\"']|<[\w.-]+:(?P<element>[xywh])\s*>)(?P<value>[^\"'<>]*)"
 )
-NUMBER = re.compile(rb"\s*(\d{1,9}(\.\d*)?|\.\d+)\s*")
+NUMBER = re.compile(rb"\s*[+-]?(\d{1,9}(\.\d*)?|\.\d+)([eE][+-]?\d{1,2})?\s*")
 DIGITS = 6  # behind the point
+MOST_SHORT = 65_535
 MOST_NUMBERS = 4  # of a subject's area: its middle, and a diameter or width and height
 SUBJECT = ExifIFD.SubjectLocation, ExifIFD.SubjectArea
 FOCAL_PLANE = ExifIFD.FocalPlaneXResolution, ExifIFD.FocalPlaneYResolution
@@ -51,7 +52,7 @@ def turned_xmp(xmp: bytes, orientation: int, size: tuple[int, int]) -> bytes:
     if not {b"w", b"h"} <= applied.keys():
         return xmp
     if orientation >= FIRST_SWAPPED:
-        if (applied[b"w"] < applied[b"h"]) == (size[1] < size[0]):
+        if applied[b"w"] != applied[b"h"] and (applied[b"w"] < applied[b"h"]) == (size[1] < size[0]):
             return xmp
         xmp = APPLIED_TO.sub(lambda found: with_numbers(found[0], swapped(numbers_in(found[0]))), xmp)
     return AREA.sub(lambda found: with_numbers(found[0], turned_area(numbers_in(found[0]), orientation)), xmp)
@@ -81,9 +82,14 @@ def with_numbers(element: bytes, numbers: dict[bytes, float]) -> bytes:
 
     def written(found: re.Match[bytes]) -> bytes:
         name = found["attribute"] or found["element"]
-        return found["head"] + f"{round(numbers[name], DIGITS):g}".encode() if name in numbers else found[0]
+        return found["head"] + in_full(numbers[name]) if name in numbers else found[0]
 
     return PROPERTY.sub(written, element)
+
+
+def in_full(number: float) -> bytes:
+    """A number without an exponent, which XMP has none of."""
+    return (f"{number:.{DIGITS}f}".rstrip("0").rstrip(".") or "0").encode()
 
 
 def turn_exif(stream: bytearray, directory: ifd.Directory, orientation: int, size: tuple[int, int], *, big: bool) -> None:
@@ -99,8 +105,9 @@ def turn_exif(stream: bytearray, directory: ifd.Directory, orientation: int, siz
         if x <= width and y <= height:
             middle = map(int, turned(x, y, orientation, width, height))
             values = *middle, *(sides[::-1] if orientation >= FIRST_SWAPPED else sides)
-            packed = b"".join(value.to_bytes(2, byte_order(big=big)) for value in values)
-            stream[entry.value_at : entry.value_at + entry.length] = packed
+            if max(values) <= MOST_SHORT:
+                packed = b"".join(value.to_bytes(2, byte_order(big=big)) for value in values)
+                stream[entry.value_at : entry.value_at + entry.length] = packed
     across, down = (directory.find(tag) for tag in FOCAL_PLANE)
     if orientation >= FIRST_SWAPPED and across and down and (across.kind, across.length) == (down.kind, down.length):
         for entry, other in ((across, down), (down, across)):

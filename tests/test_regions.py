@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from bokehcli.decode import DecodeOptions, decode_photo, upright
 from bokehcli.metadata import correct_exif
 from bokehcli.photo import Carried
+from bokehcli.regions import turned as turned_point
 from bokehcli.regions import turned_xmp
 from tests.test_metadata import photo_of, written
 
@@ -122,6 +123,23 @@ def test_regions_that_were_upright_before_stay() -> None:
 )
 def test_what_cannot_be_read_stays(xmp: bytes) -> None:
     assert turned_xmp(xmp, 6, (WIDTH, HEIGHT)) == xmp
+
+
+@pytest.mark.parametrize("orientation", ORIENTATIONS)
+def test_regions_of_a_square_picture_turn(orientation: int) -> None:
+    x, y = 0.25, 0.75
+    turned = turned_xmp(packet(AS_ATTRIBUTES, (90, 90), (x, y, 0.1, 0.1)), orientation, (90, 90))
+    assert turned == packet(AS_ATTRIBUTES, (90, 90), (*turned_point(x, y, orientation), 0.1, 0.1))
+
+
+def test_numbers_are_written_as_xmp_has_them() -> None:
+    xmp = packet(AS_ATTRIBUTES, SIDES, (0.99995, 0.5, 0.1, 0.2)).replace(b'"0.5"', b'"+5e-1"')
+    assert b'stArea:x="0.00005" stArea:y="0.5"' in turned_xmp(xmp, 3, (HEIGHT, WIDTH))
+
+
+def test_a_subject_beyond_what_exif_can_hold_stays() -> None:
+    exif = exif_with((10, 20))
+    assert exif_of(correct_exif(exif, (100, 70_000), 3)[0])[piexif.ExifIFD.SubjectArea] == (10, 20)
 
 
 def test_a_subject_outside_of_the_picture_stays() -> None:
