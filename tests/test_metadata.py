@@ -309,6 +309,18 @@ def test_the_density_follows_into_another_container(source, target):
     assert density.told(carried.others, carried.exif) == pytest.approx((10_000.0, 10_000.0), rel=1e-4)
 
 
+@pytest.mark.parametrize("target", [Container.JPEG, Container.PNG, Container.BMP, Container.TIFF, Container.WEBP])
+def test_a_density_beyond_what_a_container_can_hold_costs_nothing_else(target):
+    photo = photo_of(Carried(others=(("pHYs", b"\x7f\xff\xff\xff\x7f\xff\xff\xff\1"),)), Container.PNG)
+    assert decode_photo(written(photo, target)[0], "photo", DecodeOptions()).image.shape == PIXELS.shape
+
+
+def test_a_whole_density_stays_one():
+    three_hundred = (("pHYs", b"\0\0\x2e\x23\0\0\x2e\x23\1"),)  # 11811 to a metre
+    data, _ = written(photo_of(Carried(others=three_hundred), Container.PNG), Container.TIFF)
+    assert Image.open(io.BytesIO(data)).info["dpi"] == (300, 300)
+
+
 @pytest.mark.parametrize(
     "others", [(), (("APP0", b"JFIF\0\1\1\0\0\1\0\1\0\0"),), (("APP0", b"JFIF\0\1\1\1\0\0\0\0\0\0"),)]
 )

@@ -90,12 +90,17 @@ def as_block(kind: str, density: Density) -> Block | None:
     return kind, b"".join(round(each).to_bytes(4, order) for each in density) + (b"\1" if kind == "pHYs" else b"")
 
 
-def as_exif(density: Density) -> bytes:
-    """An EXIF stream of nothing else."""
-    unit = _whole(density)[2]
+def as_exif(density: Density) -> bytes | None:
+    """An EXIF stream of nothing else; None where it cannot hold so much."""
+    *whole, unit = _whole(density)
+    exact = [each * unit for each in density]
+    meant = (number if abs(each - number) <= NEARLY else each for each, number in zip(exact, whole, strict=True))
+    thousands = [round(each * THOUSANDTHS) for each in meant]
+    if not 0 < min(thousands) <= max(thousands) < 1 << 32:
+        return None
     rationals = (
-        Field(tag, RATIONAL, 1, round(each * unit * THOUSANDTHS).to_bytes(4, "big") + THOUSANDTHS.to_bytes(4, "big"))
-        for tag, each in zip((ACROSS, DOWN), density, strict=True)
+        Field(tag, RATIONAL, 1, number.to_bytes(4, "big") + THOUSANDTHS.to_bytes(4, "big"))
+        for tag, number in zip((ACROSS, DOWN), thousands, strict=True)
     )
     return EXIF_HEAD + lay_out((*rationals, numbers(UNIT, 2 if unit == INCH else 3, big=True)), big=True, base=8)
 
