@@ -21,12 +21,14 @@ GPS_IN_XMP = (
     re.compile(rb"<([\w.-]+:%b)(\s[^<>]*)?(?<!/)>.*?</\1\s*>" % PLACE, re.IGNORECASE | re.DOTALL),
     re.compile(rb"<[\w.-]+:%b(\s[^<>]*)?/>" % PLACE, re.IGNORECASE),
 )
-PLACE_IN_XMP = re.compile(rb":" + PLACE, re.IGNORECASE)
-LEFT_IN_XMP = re.compile(rb"(?<!xmlns):" + NAMED, re.IGNORECASE)  # of a packet without the zeros of UTF-16
+PLACE_IN_XMP = re.compile(rb"(?<!xmlns):" + PLACE, re.IGNORECASE)
+# Of a packet without the zeros of UTF-16.
+LEFT_IN_XMP = re.compile(rb"<(?:[\w.-]+:)?%b[\s/>]|(?<!\s)\s++(?!xmlns:)[\w.-]+:%b\s*=" % (PLACE, PLACE), re.IGNORECASE)
 PLACE_IN_KEY = re.compile(rb"(?:[^\0]*:)?" + PLACE + rb"\0", re.IGNORECASE)  # of a text chunk of PNG, such as exif:GPSLatitude
 ODD_EXIF = b"Exif\0"
-# In an image file directory: EXIF's own, and where a GeoTIFF lies.
-PLACES_IN_IFD = (ifd.GPS_IFD, 33550, 33922, 34264)
+BLOCKS_AS_TEXT = (b"xml:com.adobe.xmp\0", *(b"raw profile type " + name for name in (b"exif", b"app1", b"xmp", b"8bim")))
+# In an image file directory: EXIF's own, where a GeoTIFF lies, and XMP and Photoshop's resources, which EXIF has no need of.
+PLACES_IN_IFD = (ifd.GPS_IFD, 33550, 33922, 34264, 700, 34377)
 TEXT_CHUNKS = ("tEXt", "zTXt", "iTXt")
 
 
@@ -67,9 +69,11 @@ def without_gps(carried: Carried) -> tuple[Carried, tuple[str, ...]]:
             warnings.append("GPS cannot be taken out of XMP: all of it left out")
     pieces = (payload[len(EXTENDED_XMP) + EXTENDED_HEAD :] for _, payload in others if payload.startswith(EXTENDED_XMP))
     extended = b"".join(pieces)
-    if LEFT_IN_XMP.search(extended.replace(b"\0", b"")):
+    if PLACE_IN_XMP.search(extended.replace(b"\0", b"")):
         others = tuple(block for block in others if not block[1].startswith(EXTENDED_XMP))
         warnings.append("the extended XMP holds GPS: left out")
+    if any(payload.lower().startswith(BLOCKS_AS_TEXT[-1]) for _, payload in others):
+        warnings.append("Photoshop's resources as a text may hold GPS: left out")
     others = tuple(block for block in others if not names_place(*block))
     for kind, head in (("APP13", IRB), ("IRB", b"")):
         resources = b"".join(payload[len(head) :] for each, payload in others if each == kind and payload.startswith(head))
@@ -85,8 +89,10 @@ def without_gps(carried: Carried) -> tuple[Carried, tuple[str, ...]]:
 
 
 def names_place(kind: str, payload: bytes) -> bool:
-    """Whether a block is a text of a PNG whose key names a place, or EXIF in a form that only some readers know."""
-    return bool(kind in TEXT_CHUNKS and PLACE_IN_KEY.match(payload)) or (kind == "APP1" and payload.startswith(ODD_EXIF))
+    """Whether a block is a text of a PNG whose key names a place, or EXIF or XMP where only some readers look for it."""
+    if kind in TEXT_CHUNKS:
+        return PLACE_IN_KEY.match(payload) is not None or payload.lower().startswith(BLOCKS_AS_TEXT)
+    return kind == "zxIf" or (kind == "APP1" and payload.startswith(ODD_EXIF))
 
 
 def xmp_without_gps(xmp: bytes) -> bytes | None:

@@ -37,8 +37,7 @@ def correct_xmp(xmp: bytes, size: tuple[int, int], *, upright: bool = True) -> b
         for form in (attribute, element):
             corrected = form.sub(lambda found, value=value: found[1] + value + found[3], corrected)  # type: ignore[misc]
     for opening, closing in XMP_THUMBNAILS:
-        start, stop = corrected.find(opening), corrected.rfind(closing)
-        if 0 <= start < stop:
+        while 0 <= (start := corrected.find(opening)) < (stop := corrected.find(closing, max(start, 0))):
             corrected = corrected[:start] + corrected[stop + len(closing) :]
     return _with_length(corrected, len(xmp))
 

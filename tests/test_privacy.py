@@ -118,6 +118,7 @@ def test_photoshops_copies_of_exif_and_xmp_are_left_out(kind: str, head: bytes) 
     others = ((kind, head + caption + copies[:500]), (kind, head + copies[500:])) if head else ((kind, caption + copies),)
     assert without_gps(Carried(others=others)) == (Carried(others=((kind, head + caption),)), ())
     assert without_gps(Carried(others=((kind, head + copies),))) == (Carried(), ())
+    assert without_gps(Carried(others=((kind, head + caption + b"\0"),)))[1] == ()
     carried, warnings = without_gps(Carried(others=((kind, head + caption + b"no resource"), ("COM", b"x"))))
     assert (carried.others, len(warnings)) == ((("COM", b"x"),), 1)
 
@@ -125,6 +126,34 @@ def test_photoshops_copies_of_exif_and_xmp_are_left_out(kind: str, head: bytes) 
 def test_exif_in_a_form_of_its_own_is_left_out_with_the_place() -> None:
     others = (("APP1", b"Exif\0\xff" + exif_block()), ("APP1", b"something else"))
     assert without_gps(Carried(others=others)) == (Carried(others=others[1:]), ())
+
+
+def test_exif_and_xmp_where_only_some_readers_look_are_left_out() -> None:
+    keys = (b"XML:com.adobe.xmp\0", b"Raw profile type exif\0", b"Raw profile type APP1\0", b"Raw profile type xmp\0")
+    hidden = (*(("tEXt", key + b"x") for key in keys), ("iTXt", b"Raw profile type exif\0\0\0"), ("zxIf", b"MM\0*"))
+    kept = (("tEXt", b"Raw profile type iptc\0x"), ("zTXt", b"Title\0\0x"))
+    assert without_gps(Carried(others=hidden + kept)) == (Carried(others=kept), ())
+    carried, warnings = without_gps(Carried(others=(("zTXt", b"Raw profile type 8bim\0\0x"), *kept)))
+    assert (carried.others, len(warnings)) == (kept, 1)
+
+
+def test_xmp_and_photoshops_resources_within_exif_are_taken_out() -> None:
+    fields = [ifd.Field(0x10F, 2, 6, b"Maker\0"), ifd.Field(700, 1, len(GPS_XMP), GPS_XMP), ifd.Field(34377, 7, 8, b"8BIMxxxx")]
+    kept = exif_without_gps(b"II*\0\x08\0\0\0" + ifd.lay_out(fields, big=False, base=8))
+    assert kept is not None
+    assert [entry.tag for entry in ifd.read_directory(kept).entries] == [0x10F]
+    assert b"GPS" not in kept
+    assert b"8BIM" not in kept
+
+
+def test_words_that_are_no_properties_keep_their_packet() -> None:
+    xmp = XMP.replace(b"<xmp:Rating>", b"<dc:title>Note:GPS was off, tech:GPSLatitude too</dc:title><xmp:Rating>")
+    assert without_gps(Carried(xmp=xmp)) == (Carried(xmp=xmp), ())
+
+
+def test_a_place_in_wide_letters_or_without_a_prefix_takes_its_packet_along() -> None:
+    for xmp in (b'<x geo:lat="47.1"/>'.decode().encode("utf-16-le"), b'<x><GPSLatitude xmlns="u">47</GPSLatitude></x>'):
+        assert without_gps(Carried(xmp=xmp))[0] == Carried()
 
 
 def test_where_a_geotiff_lies_is_taken_out() -> None:

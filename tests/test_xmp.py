@@ -30,6 +30,8 @@ def test_xmp_keeps_its_length() -> None:
     assert b"<exif:PixelYDimension>12345</exif:PixelYDimension>" in corrected
     assert b"old" not in corrected
     assert b"old" not in correct_xmp(XMP.replace(b"xmp:", b"xap:"), (12345, W))
+    twice = XMP.replace(b"</xmp:Thumbnails>", b"</xmp:Thumbnails><dc:title/><xmp:Thumbnails>older</xmp:Thumbnails>")
+    assert b"</xmp:Rating><dc:title/></rdf:Description>" in correct_xmp(twice, (12345, W))
     assert len(corrected) == len(XMP)
     assert corrected.endswith(b'<?xpacket end="w"?>')
     assert correct_xmp(corrected, (12345, W)) == corrected

@@ -20,7 +20,7 @@ def without(resources: bytes, numbers: Collection[int]) -> bytes:
     """The resources, less those of such numbers. Raises Malformed."""
     kept: list[bytes] = []
     at = 0
-    while at < len(resources):
+    while resources[at:].strip(b"\0"):  # zeros behind the last one are padding
         start = at
         if take(resources, at, 4) not in (b"8BIM", b"8BPS", b"MeSa", b"PHUT", b"AgHg", b"DCSR"):
             raise Malformed("not an image resource")
