@@ -174,9 +174,9 @@ def _gallery(
     Raises WriteError where it, or the report, cannot be written.
     """
     if running.report is not None and not running.dry_run:
-        from bokehcli.storage import make_ready
+        from bokehcli.summary import make_report_ready
 
-        make_ready(running.report)
+        make_report_ready(running.report)
     if running.gallery is None:
         return None, options
     from bokehcli.gallery import Gallery, preview_px

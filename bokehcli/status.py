@@ -22,8 +22,8 @@ def status(
     from bokehcli.summary import summary_of, write_report
 
     summary = summary_of(out, read(out))
-    for line in summary.as_json() if json else summary.lines():
-        typer.echo(line)
     if report is not None:
         write_report(report, summary.failures)
+    for line in summary.as_json() if json else summary.lines():
+        typer.echo(line)
     raise typer.Exit(ALL_DONE if summary.all_done else FAILED)

@@ -7,9 +7,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from bokehcli.entries import Entry, State, signature_of
+from bokehcli.errors import ReadError, WriteError
 from bokehcli.printable import printable
 from bokehcli.remote import Place, joined
-from bokehcli.storage import make_ready, write_atomic
+from bokehcli.storage import exists, make_ready, read_bytes, write_atomic
 
 Failure = tuple[Place, str]  # a photo, and why it failed
 
@@ -70,8 +71,19 @@ def summary_of(out: Place, entries: Sequence[Entry]) -> Summary:
     return Summary(out, done, tuple(failures), tuple(missing), tuple(gone))
 
 
+def make_report_ready(path: Place) -> None:
+    """Make the folder of a report. Raises WriteError where it cannot be, and where something is there that is no report."""
+    make_ready(path)
+    try:
+        lines = read_bytes(path).splitlines() if exists(path) else []
+    except ReadError as error:
+        raise WriteError(error.name, error.reason) from error
+    if any(line.count(b"\t") != 1 for line in lines):
+        raise WriteError(str(path), "there is something else, which the report would replace; give another name")
+
+
 def write_report(path: Place, failures: Sequence[Failure]) -> None:
     """A line for each failure: the photo, a tabulator, the reason; both escaped. Written whole or not at all: WriteError."""
     lines = (f"{printable(os.fspath(source))}\t{printable(reason)}\n" for source, reason in failures)
-    make_ready(path)
+    make_report_ready(path)  # again: results have been written since
     write_atomic(path, "".join(lines).encode("utf-8", "backslashreplace"))

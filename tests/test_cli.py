@@ -260,6 +260,32 @@ def test_a_report_replaces_no_pipe_or_device(folder: Path, capfd: Captured) -> N
     assert pipe.is_fifo()
 
 
+def test_a_report_replaces_nothing_but_a_report(folder: Path, capfd: Captured) -> None:
+    out, report = folder.parent / "out", folder.parent / "failed.txt"
+    (folder / "bad.jpg").write_bytes(b"no photo")
+    line = ["run", str(folder), "-o", str(out), "--strength", "0", "-q", "--report"]
+    photo = (folder / "a.jpg").read_bytes()
+    assert main([*line, str(folder / "a.jpg")]) == 2
+    assert not out.exists()
+    assert capfd.readouterr().err == (
+        f"bokeh: {folder / 'a.jpg'}: there is something else, which the report would replace; give another name\n"
+    )
+    assert main([*line, str(out / "a.jpg")]) == 1  # a result by the time that the report is written
+    assert (out / "a.jpg").read_bytes().startswith(b"\xff\xd8")
+    for path in (out / NAME, out / "a.jpg"):
+        before = path.read_bytes()
+        assert main([*line, str(path)]) == main(["status", str(out), "--report", str(path)]) == 2
+        assert path.read_bytes() == before
+    for content in (b"", b"/in/b.jpg\tno photo\n"):
+        report.write_bytes(content)
+        assert main([*line, str(report)]) == 1
+        assert report.read_bytes().startswith(os.fsencode(folder / "bad.jpg") + b"\t")
+    report.write_bytes(b"my notes\n")
+    assert main(["status", str(out), "--report", str(report)]) == 2
+    assert report.read_bytes() == b"my notes\n"
+    assert (folder / "a.jpg").read_bytes() == photo
+
+
 @pytest.mark.parametrize("kind", [ModelError, DeviceError, MissingDependency])
 def test_what_is_needed_and_absent_is_one_line_and_status_2(
     folder: Path, capfd: Captured, monkeypatch: pytest.MonkeyPatch, kind: type[Exception]
