@@ -106,7 +106,7 @@ def run_in_workers(
             if crew.interrupted:
                 break
             replaces = job.targets if options.existing is Existing.OVERWRITE else verdict.replaces
-            job = replace(job, replaces=replaces, settled=look)  # noqa: PLW2901
+            job = replace(job, replaces=replaces, doubtful=verdict.doubtful, settled=look)  # noqa: PLW2901
             started(job)
             if ledger is not None and not look:
                 ledger.started(job)

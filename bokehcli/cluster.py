@@ -236,9 +236,16 @@ def digest_of(options: RunOptions) -> str:
 
 def made_absolute(job: Job) -> Job:
     """The same job for a process that works in another folder."""
-    source, destination, *replaces = map(absolute, (job.source, job.destination, *job.replaces))
     alpha, defocus = (place if place is None else absolute(place) for place in (job.alpha, job.defocus))
-    return replace(job, source=source, destination=destination, alpha=alpha, defocus=defocus, replaces=tuple(replaces))
+    return replace(
+        job,
+        source=absolute(job.source),
+        destination=absolute(job.destination),
+        alpha=alpha,
+        defocus=defocus,
+        replaces=tuple(map(absolute, job.replaces)),
+        doubtful=tuple(map(absolute, job.doubtful)),
+    )
 
 
 def as_given(outcome: Outcome, task: Task) -> Outcome:

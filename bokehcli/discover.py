@@ -40,7 +40,8 @@ CONTAINER_OF_SUFFIX = {
 class Job:
     """One photo to do. alpha, defocus: where its maps go, None when they are not asked for.
 
-    replaces: those of its targets where this program's own earlier files may be. settled: its result is there and stays; the
+    replaces: those of its targets where this program's own earlier files may be. doubtful: of these, those where a file is its
+    own only if it is the same as is to be written. settled: its result is there and stays; the
     two are only looked at. photo: its bytes, where they do not come from the file source. returns: its files go back in the
     outcome, and none is written. listed: what a listing said of its source and of those of its targets that are there, if
     they are objects; None where nobody listed them. ousts: photos that would have this destination if this one were not there.
@@ -52,6 +53,7 @@ class Job:
     defocus: Place | None = None
     ousts: tuple[Place, ...] = ()
     replaces: tuple[Place, ...] = ()
+    doubtful: tuple[Place, ...] = ()
     settled: bool = False
     photo: bytes | None = field(default=None, repr=False)
     returns: bool = False

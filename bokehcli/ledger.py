@@ -2,7 +2,8 @@
 
 Only the process that hands out the work writes the ledger, a file in the folder: before a photo is taken up and after it is
 done, so that a run which is killed at any moment can be gone on with: what was in hand then is done again, nothing else is.
-Results are written whole or not at all; a result whose photo was taken up is this program's own, and may be replaced.
+Results are written whole or not at all. Where a photo was taken up and nobody heard of its end, what lies in its result's place
+is this program's own if the photo comes to the same again; else somebody put it there.
 """
 
 import hashlib
@@ -41,10 +42,12 @@ from bokehcli.storage import exists
 
 @dataclass(frozen=True)
 class Verdict:
-    """What is to become of a photo: settled already, or to be done, and then which of its targets may be replaced."""
+    """What is to become of a photo: settled already, or to be done, and then which of its targets may be replaced, and which of
+    those by the same only."""
 
     outcome: Outcome | None = None
     replaces: tuple[Place, ...] = ()
+    doubtful: tuple[Place, ...] = ()
 
 
 def signature_in(job: Job, place: Place) -> Signature | None:
@@ -177,25 +180,29 @@ class Ledger:
         complete = job.destination in ours and all(is_there(job, place) for place in job.targets)
         if known.state is State.DONE and complete and alike:
             return Verdict(_outcome(job, Status.SKIPPED))
-        return Verdict(replaces=ours)
+        doubtful = tuple(place for place in job.targets if place not in ours and self._is_doubtful(place, known))
+        return Verdict(replaces=(*ours, *doubtful), doubtful=doubtful)
 
     def _is_ours(self, job: Job, place: Place, known: Entry) -> bool:
-        """Whether what is at one of a job's targets, if anything, was written for the photo that is known, and not changed.
+        """Whether what is at one of a job's targets was written for the photo that is known, and not changed.
 
-        Of a photo that was taken up a target without a signature may have been written. Maps of which the ledger does not know
-        go with their photo.
+        Maps of which the ledger does not know go with their photo.
         """
-        started, name = known.state is State.STARTED, self._below(place)
-        if name == known.destination:
-            return started or (known.result is not None and known.result == signature_in(job, place))
-        if known.maps is None:
-            return self._is_ours(job, job.destination, known)
-        if started and name in known.maps and known.maps[name] is None:
-            return True
-        there = signature_in(job, place)
+        name, there = self._below(place), signature_in(job, place)
         if there is None:
             return False
+        if name == known.destination:
+            return known.result == there
+        if known.maps is None:
+            return self._is_ours(job, job.destination, known)
         return any((entry.maps or {}).get(name) == there for entry in (known, *self.entries.values()))
+
+    def _is_doubtful(self, place: Place, known: Entry) -> bool:
+        """Whether a target may have been written, and nobody have heard of it: of a photo that was taken up, one without a
+        signature."""
+        name = self._below(place)
+        unheard = name == known.destination or known.maps is None or (name in known.maps and known.maps[name] is None)
+        return known.state is State.STARTED and unheard
 
     def started(self, job: Job) -> None:
         """Enter that a photo is taken up, and which maps it may write."""

@@ -28,7 +28,7 @@ from bokehcli.pixels import from_unit, resize
 from bokehcli.preview import reduced, small_map, small_picture
 from bokehcli.remote import Place, Signature, Url
 from bokehcli.resources import keep_freed_memory
-from bokehcli.storage import exists, read_bytes, times_of, write_atomic
+from bokehcli.storage import ALREADY_EXISTS, exists, read_bytes, times_of, write_atomic
 from bokehcli.subject import share_of_strength
 from bokehcli.tone import as_seen, curves_of
 
@@ -121,6 +121,8 @@ class Renderer:
     def _write(self, job: Job, rendering: Rendering, times_ns: tuple[int, int] | None, written: list[Place]) -> None:
         """Write a job's files, the photo last, and note each in written. Raises WriteError."""
         for path, data in files_of(job, rendering):
+            if path in job.doubtful and exists(path) and read_bytes(path) != data:
+                raise WriteError(str(path), ALREADY_EXISTS)
             is_map, replaced = path != job.destination, path in job.replaces
             exclusive = self.options.existing is not Existing.OVERWRITE and not replaced
             if not (is_map and self.options.existing is Existing.SKIP and not replaced and exists(path)):

@@ -246,8 +246,8 @@ def test_what_was_there_before_is_not_replaced(dask: Dask, tmp_path: Path) -> No
 
 def test_what_a_job_replaces_it_replaces_on_a_worker() -> None:
     job = Job(source=Path("a.jpg"), destination=Path("out", "a.jpg"), alpha=Path("out", "a.alpha.png"))
-    there = cluster.made_absolute(replace(job, replaces=(job.destination,)))
-    assert there.replaces == (there.destination,)
+    there = cluster.made_absolute(replace(job, replaces=(job.destination,), doubtful=(job.destination,)))
+    assert there.replaces == there.doubtful == (there.destination,)
     assert there.destination.is_absolute()
 
 

@@ -444,6 +444,32 @@ def test_photos_that_come_to_share_a_name_are_each_rendered(tmp_path: Path, capf
     assert capfd.readouterr().out == ""
 
 
+@pytest.mark.parametrize("name", ["0.jpg", "0.alpha.png"])
+def test_what_lies_where_a_photo_was_in_hand_is_replaced_by_the_same_only(
+    photos_in: Callable[[int], Path], capfd: Captured, name: str
+) -> None:
+    """As after a kill, or when a second interrupt has dropped the photo."""
+    source = photos_in(1) / "0" / "0.jpg"
+    out, other = source.parent / "out", source.parent / "other"
+    line = ["run", str(source), "--jobs", "1", "--save-maps", "--out"]
+    assert main([*line, str(other)]) == 0
+    made = {path.name: path.read_bytes() for path in other.glob("*.*g")}
+    job = Job(source=source, destination=out / "0.jpg", alpha=out / "0.alpha.png", defocus=out / "0.defocus.png")
+    with Ledger(out, "m", lambda _: None) as ledger:
+        ledger.started(job)
+    (out / name).write_bytes(b"somebody's work")
+    assert main([*line, str(out)]) == 1
+    assert f"{out / name}: already exists" in capfd.readouterr().err
+    assert (out / name).read_bytes() == b"somebody's work"
+    assert main([*line, str(out)]) == 1  # nor is it later
+    with Ledger(out, "m", lambda _: None) as ledger:
+        ledger.started(job)
+    (out / name).write_bytes(made[name])  # by the run that was killed
+    assert main([*line, str(out)]) == 0
+    assert {path.name: path.read_bytes() for path in out.glob("*.*g")} == made
+    assert read(out)[0].state is State.DONE
+
+
 def test_a_dry_run_writes_no_ledger(photos_in: Callable[[int], Path], capfd: Captured) -> None:
     folder = photos_in(2)
     assert main(["run", str(folder), "--out", str(folder.parent / "out"), "--dry-run", *STILL]) == 0
