@@ -5,12 +5,13 @@ import os
 import sys
 import time
 from collections import Counter
+from collections.abc import Iterable
 from types import TracebackType
 from typing import TextIO
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
-from rich.table import Column
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TimeRemainingColumn
+from rich.table import Column, Table
 from rich.text import Text
 
 from bokehcli.discover import Job
@@ -19,6 +20,8 @@ from bokehcli.outcome import Outcome, Status
 from bokehcli.printable import printable
 from bokehcli.remote import Place, place_of
 
+# Columns that a terminal must have for the bar, the speed and the time left, so that a dozen stay for the name of a photo.
+BAR_FROM, RATE_FROM, TIME_FROM = 72, 46, 32
 WITHOUT, UNSURE = "without a clear subject", "unsure of the subject"  # as the last line counts them
 
 
@@ -71,7 +74,7 @@ class Reporter:
     def __enter__(self) -> "Reporter":
         self._started_s = time.perf_counter()
         if not self.quiet and sys.stderr is not None and sys.stderr.isatty():
-            self._bar = _bar()
+            self._bar = Bar(_StderrConsole(stderr=True, highlight=False))
             self._task = self._bar.add_task("", total=self.total, photo="")
             self._bar.start()
         return self
@@ -253,19 +256,35 @@ class _RateColumn(ProgressColumn):
         return Text("" if not task.speed else _rate(task.speed), style="progress.data.speed")
 
 
-def _bar() -> Progress:
-    return Progress(
-        BarColumn(bar_width=24),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[photo]}", markup=False, table_column=Column(no_wrap=True, overflow="ellipsis")),
-        _RateColumn(),
-        TimeRemainingColumn(),
-        console=_StderrConsole(stderr=True, highlight=False),
-        refresh_per_second=4,
-        redirect_stdout=False,
-        redirect_stderr=False,
-        transient=True,
-    )
+class _PhotoColumn(ProgressColumn):
+    """The name of the photo in hand: the one column that gives way, as rich has it of those that may wrap, and is cut off."""
+
+    def render(self, task: Task) -> Text:
+        return Text(task.fields["photo"], no_wrap=True, overflow="ellipsis")
+
+
+class Bar(Progress):
+    """A line: bar, count, name, speed, time left. Where a terminal is too narrow for all, the name is shortened, and what is of
+    less use is left out."""
+
+    def __init__(self, console: Console) -> None:
+        whole = Column(no_wrap=True)
+        self._terminal = console  # rich makes a first line before its own is set
+        self._columns_from: dict[ProgressColumn, int] = {
+            BarColumn(bar_width=24, table_column=whole): BAR_FROM,
+            MofNCompleteColumn(table_column=whole): 0,
+            _PhotoColumn(): 0,
+            _RateColumn(table_column=whole): RATE_FROM,
+            TimeRemainingColumn(table_column=whole): TIME_FROM,
+        }
+        super().__init__(
+            console=console, refresh_per_second=4, redirect_stdout=False, redirect_stderr=False, transient=True
+        )
+
+    def make_tasks_table(self, tasks: Iterable[Task]) -> Table:
+        """The line, of the columns that there is room for now."""
+        self.columns = tuple(column for column, width in self._columns_from.items() if self._terminal.width >= width)
+        return super().make_tasks_table(tasks)
 
 
 def _rate(photos_per_s: float) -> str:

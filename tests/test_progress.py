@@ -1,20 +1,24 @@
 """Records on stdout, everything for people on stderr, and no name that can break a line."""
 
 import errno
+import io
+import itertools
 import json
 import os
+import re
 import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from bokehcli.discover import Job
 from bokehcli.errors import ReadError
 from bokehcli.outcome import Outcome, Status
 from bokehcli.printable import printable
-from bokehcli.progress import Reporter
+from bokehcli.progress import Bar, Reporter
 
 DONE = Outcome(
     source=Path("in/a.jpg"),
@@ -189,6 +193,29 @@ def test_on_a_terminal_a_bar_shows_and_failures_stay_whole_above_it() -> None:
     assert out.count(b".jpg\n") == 9
     assert b"10/10" in shown
     assert b"bokeh: [red]3\\n.jpg: damaged" in shown
+
+
+@pytest.mark.parametrize(
+    ("width", "shown"),
+    [
+        (20, " 9876/12345 n+…"),
+        (50, r" 9876/12345 n+… [\d.]+ photos/s \d:\d\d:\d\d"),
+        (80, r"━+[╸━ ]+ 9876/12345 n+… [\d.]+ photos/s \d:\d\d:\d\d"),
+    ],
+)
+def test_a_long_name_leaves_room_for_the_rest_of_the_line(width: int, shown: str) -> None:
+    console = Console(width=width, file=io.StringIO(), force_terminal=True, color_system=None, legacy_windows=False)
+    ticks = itertools.count()
+    bar = Bar(console)
+    bar.get_time = lambda: next(ticks) / 7
+    task = bar.add_task("", total=12345, photo="n" * 150)
+    for completed in (9000, 9876):
+        bar.update(task, completed=completed)
+    with console.capture() as captured:
+        console.print(bar)
+    (line,) = captured.get().splitlines()
+    assert re.fullmatch(shown, line.rstrip())
+    assert len(line) <= width
 
 
 def test_json_tells_of_every_photo_on_a_line(capfd: pytest.CaptureFixture[str]) -> None:
