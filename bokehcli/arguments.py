@@ -9,7 +9,7 @@ from bokehcli.photo import Container
 from bokehcli.remote import URL, Place, place_of
 
 SCHEDULERS = ("tcp", "tls", "ucx", "ws", "wss")  # ways to reach one that Dask knows
-ALL_DONE, FAILED, MISUSE, INTERRUPTED = 0, 1, 2, 130  # exit statuses
+ALL_DONE, FAILED, MISUSE = 0, 1, 2  # exit statuses; for interrupts see `bokehcli.interrupts.status_of`
 
 
 def where_of(text: str) -> Place:

@@ -7,6 +7,7 @@ from typing import Protocol
 
 from bokehcli.discover import Job
 from bokehcli.errors import PhotoError
+from bokehcli.interrupts import Interrupted
 from bokehcli.ledger import Ledger, Verdict, is_there
 from bokehcli.options import Existing, RunOptions
 from bokehcli.outcome import Outcome, Status
@@ -22,7 +23,7 @@ def open_batch(
     jobs: Sequence[Job],
     options: RunOptions,
     started: Callable[[Job], None],
-    stopping: Callable[[int], None],
+    stopping: Callable[[int], bool | None],
     ledger: Ledger | None = None,
 ) -> Generator[Outcome]:
     """Do every job, in processes, so that no photo can take others, or the message about it, along.
@@ -46,7 +47,7 @@ def open_endless(
     jobs: Iterable[Job | None],
     options: RunOptions,
     started: Callable[[Job], None],
-    stopping: Callable[[int], None],
+    stopping: Callable[[int], bool | None],
     ledger: Ledger | None = None,
 ) -> Generator[Outcome]:
     """Do jobs as they come, like open_batch; there is None where none is to be had just now. Raises likewise."""
@@ -67,15 +68,15 @@ def run_in_workers(
     jobs: Iterable[Job | None],
     options: RunOptions,
     started: Callable[[Job], None],
-    stopping: Callable[[int], None],
+    stopping: Callable[[int], bool | None],
     ledger: Ledger | None = None,
 ) -> Generator[Outcome]:
     """Do every job in options.jobs processes, or on a cluster, and yield what became of it.
 
     Taken up in order, they come back as done. A None among them makes it look for what was done, for a moment, before it asks
     for the next. started is called as a photo is taken up. After an interrupt none is; stopping is called with the number of
-    those in hand, they are finished, and KeyboardInterrupt follows. A second interrupt drops them: they leave nothing
-    half-written. Raises WorkerError, and what a worker could not open its renderer for.
+    those in hand, they are finished, and Interrupted follows. A second interrupt drops them, and so does stopping when it
+    returns True: they leave nothing half-written. Raises WorkerError, and what a worker could not open its renderer for.
     """
     given: dict[Place, Job] = {}  # those whose files come back
 
@@ -116,14 +117,13 @@ def run_in_workers(
                 crew.give(brought(job))
             except PhotoError as error:
                 yield told(Outcome(source=job.source, destination=job.destination, status=Status.FAILED, error=str(error)))
-        said = False
-        while crew.in_hand:
+        said = dropped = False
+        while crew.in_hand and not dropped:
             if crew.interrupted and not said:
-                stopping(crew.in_hand)
-                said = True
-            yield from collected()
+                said, dropped = True, bool(stopping(crew.in_hand))
+            yield from collected(0.0 if dropped else WAIT_S)
         if crew.interrupted:
-            raise KeyboardInterrupt
+            raise Interrupted(crew.interrupted)
 
 
 def brought(job: Job) -> Job:
@@ -151,8 +151,8 @@ class Crew(Protocol):
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None: ...
 
     @property
-    def interrupted(self) -> bool:
-        """Whether an interrupt was heard: then no further photos are to be given."""
+    def interrupted(self) -> int:
+        """The signal by which an interrupt was heard, 0 for none: then no further photos are to be given."""
 
     @property
     def in_hand(self) -> int:

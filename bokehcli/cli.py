@@ -9,11 +9,12 @@ from typing import Annotated
 import typer
 
 from bokehcli import __version__, flags
-from bokehcli.arguments import ALL_DONE, FAILED, INTERRUPTED, MISUSE
+from bokehcli.arguments import ALL_DONE, FAILED, MISUSE
 from bokehcli.command import RunCommand
 from bokehcli.doctor import doctor
 from bokehcli.errors import BokehError
 from bokehcli.evaluate import evaluate
+from bokehcli.interrupts import status_of
 from bokehcli.options import (
     DecodeOptions,
     EncodeOptions,
@@ -37,7 +38,7 @@ app = typer.Typer(name="bokeh", pretty_exceptions_enable=False, rich_markup_mode
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command line, by default the process's own, and return the exit status.
 
-    0: all done. 1: some photos failed. 2: misuse, or something that is needed is absent. 130: interrupted.
+    0: all done. 1: some photos failed. 2: misuse, or something that is needed is absent. 128 + N: interrupted by signal N.
     """
     if not (sys.argv[1:] if arguments is None else arguments):
         main(["--help"])
@@ -59,8 +60,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         silence(sys.stdout)
         say(f"bokeh: stdout: {error.strerror or error}")
         return FAILED
-    except KeyboardInterrupt:
-        return INTERRUPTED
+    except KeyboardInterrupt as interrupt:
+        return status_of(interrupt)
     return status if isinstance(status, int) else ALL_DONE
 
 

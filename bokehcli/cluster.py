@@ -93,8 +93,8 @@ class Cluster:
             self._interrupts.__exit__(kind, error, trace)
 
     @property
-    def interrupted(self) -> bool:
-        """Whether an interrupt was heard: then no further photos are to be given."""
+    def interrupted(self) -> int:
+        """The signal by which an interrupt was heard, 0 for none: then no further photos are to be given."""
         return self._interrupts.heard
 
     @property

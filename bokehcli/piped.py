@@ -1,18 +1,18 @@
 """One photo from stdin or a file to stdout: bokeh run - --out -."""
 
 import os
-import signal
 import sys
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import replace
 from pathlib import Path
 
-from bokehcli.arguments import ALL_DONE, FAILED, INTERRUPTED
+from bokehcli.arguments import ALL_DONE, FAILED
 from bokehcli.batch import open_batch
 from bokehcli.discover import Job
 from bokehcli.errors import PhotoError, ReadError, UsageError
+from bokehcli.interrupts import Interrupts, status_of
 from bokehcli.listing import STDIN, read_stdin
 from bokehcli.options import Existing, Running, RunOptions
 from bokehcli.outcome import Outcome
@@ -42,8 +42,8 @@ def pipe_photo(sources: Sequence[Place], out: Place, options: RunOptions, runnin
     except PhotoError as error:
         say(f"bokeh: {error}")
         return FAILED
-    except KeyboardInterrupt:
-        return INTERRUPTED
+    except KeyboardInterrupt as interrupt:
+        return status_of(interrupt)
 
 
 def _read(source: Place) -> bytes:
@@ -77,19 +77,13 @@ def _deliver(outcome: Outcome, running: Running) -> int:
         return ALL_DONE if write_record(outcome.contents[-1][1], end=b"") else FAILED
 
 
-@contextmanager
-def _patience() -> Iterator[None]:
-    """Let the first Ctrl-C pass, so that what has begun to be written is written whole; the second one stops."""
+def _patience() -> AbstractContextManager[object]:
+    """Let the first interrupt pass, so that what has begun to be written is written whole; the second one stops."""
     if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    earlier = signal.signal(signal.SIGINT, lambda *_: signal.signal(signal.SIGINT, signal.default_int_handler))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, earlier)
+        return nullcontext()
+    return Interrupts(lambda: None)
 
 
-def _stop(_: int) -> None:
+def _stop(_: int) -> bool:
     """Drop the photo: in a pipe there is nothing to be gained by finishing it."""
-    raise KeyboardInterrupt
+    return True

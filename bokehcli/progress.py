@@ -86,7 +86,7 @@ class Reporter:
             self._bar.stop()
             self._bar = None
         if not self.quiet:
-            self._say(("interrupted: " if kind is KeyboardInterrupt else "") + self._summary())
+            self._say(("interrupted: " if isinstance(error, KeyboardInterrupt) else "") + self._summary())
 
     @property
     def all_well(self) -> bool:

@@ -7,8 +7,9 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bokehcli.arguments import ALL_DONE, FAILED, INTERRUPTED
+from bokehcli.arguments import ALL_DONE, FAILED
 from bokehcli.errors import PhotoError, UsageError, WriteError
+from bokehcli.interrupts import status_of
 from bokehcli.listing import STDIN, read_list
 from bokehcli.options import Running, RunOptions
 from bokehcli.remote import Place, Url
@@ -137,15 +138,15 @@ def _carry_out(outcomes: "Generator[Outcome]", reporter: "Reporter", running: Ru
     """Tell of each photo as it is done, also in the report and the gallery; returns the exit status."""
     from bokehcli.summary import write_report
 
-    interrupted = False
+    interrupted = None
     try:
         with reporter, closing(outcomes):
             for outcome in outcomes:
                 reporter.finished(outcome)
                 if gallery is not None:
                     gallery.add(outcome)
-    except KeyboardInterrupt:
-        interrupted = True
+    except KeyboardInterrupt as interrupt:
+        interrupted = status_of(interrupt)
     finally:
         if running.report is not None:
             with _told_by(reporter):
@@ -154,7 +155,7 @@ def _carry_out(outcomes: "Generator[Outcome]", reporter: "Reporter", running: Ru
             with _told_by(reporter):
                 gallery.write()
                 reporter.announce(f"the gallery is {gallery.path}")
-    return INTERRUPTED if interrupted else ALL_DONE if reporter.all_well else FAILED
+    return interrupted or (ALL_DONE if reporter.all_well else FAILED)
 
 
 @contextmanager

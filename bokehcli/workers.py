@@ -23,7 +23,7 @@ from typing import NoReturn, Protocol
 from bokehcli.budget import Budget, megapixels_within
 from bokehcli.discover import Job
 from bokehcli.errors import BokehError, WorkerError
-from bokehcli.interrupts import Interrupts, born_deaf
+from bokehcli.interrupts import SIGNALS, Interrupts, born_deaf
 from bokehcli.options import THREADS_A_CORE, Device, RunOptions
 from bokehcli.outcome import Outcome, failed, given_up
 from bokehcli.resources import available_bytes, usable_cores
@@ -32,7 +32,10 @@ WORKER_BYTES = 1 << 30  # of memory, taken for each: the peak of one was 394 MiB
 MOST_WORKERS = 60  # Windows waits for 63 handles at once; each worker is one, the wake-up another
 # Longest wait at a time. A longer one counts as twice this: then the machine slept, or somebody stopped the run for a while.
 WAIT_S = 5.0
-GRACE_S = 5.0  # to leave after SIGTERM: Python looks at signals between two calls of a library
+GRACE_S = 5.0  # to leave when told to: Python looks at signals between two calls of a library
+# By which a process is told to drop its photo. SIGTERM may be sent to the whole group, to have it end in its own time; on
+# Windows a process is ended without a signal.
+DROP = getattr(signal, "SIGUSR1", signal.SIGTERM)
 
 
 class Rendering(Protocol):
@@ -117,8 +120,8 @@ class Pool:
             self._woken.close()
 
     @property
-    def interrupted(self) -> bool:
-        """Whether an interrupt was heard: then no further photos are to be given."""
+    def interrupted(self) -> int:
+        """The signal by which an interrupt was heard, 0 for none: then no further photos are to be given."""
         return self._interrupts.heard
 
     @property
@@ -227,8 +230,9 @@ def serve(pipe: Connection, options: RunOptions, opening: Opening) -> NoReturn:
 
     It leaves when its pipe closes, so also when the process that hands out jobs was killed.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal interrupts every process of the group at once
-    signal.signal(signal.SIGTERM, _leave)
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)  # the terminal interrupts every process of the group at once
+    signal.signal(DROP, _leave)
 
     def admit(weight: float) -> None:
         pipe.send(weight)
@@ -246,21 +250,28 @@ def serve(pipe: Connection, options: RunOptions, opening: Opening) -> NoReturn:
     except (EOFError, BrokenPipeError, ConnectionResetError):
         pass
     finally:
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it leaves anyway, and what runs at exit is not to be interrupted
+        signal.signal(DROP, signal.SIG_IGN)  # it leaves anyway, and what runs at exit is not to be interrupted
     os._exit(0)  # all is written and said; to take the interpreter and the network apart would take a tenth of a second
 
 
 def stop(workers: Sequence[Worker]) -> None:
-    """End processes: the idle ones by closing their pipe, the others by SIGTERM, which leaves no temporary file."""
+    """End processes: the idle ones by closing their pipe, the others by DROP, which leaves no temporary file."""
     for worker in workers:
         worker.pipe.close()
         if worker.job is not None:
-            worker.process.terminate()
+            _tell_to_drop(worker.process)
     for worker in workers:
         worker.process.join(GRACE_S)
         if worker.process.exitcode is None:
             worker.process.kill()
             worker.process.join()
+
+
+def _tell_to_drop(process: SpawnProcess) -> None:
+    if DROP == signal.SIGTERM:
+        process.terminate()
+    elif process.pid is not None and process.exitcode is None:
+        os.kill(process.pid, DROP)
 
 
 def cause_of_death(status: int | None) -> str:

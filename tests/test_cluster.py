@@ -335,15 +335,16 @@ def test_a_scheduler_that_goes_away_ends_the_run_and_the_next_one_goes_on(
 
 
 @posix
-def test_an_interrupt_finishes_what_is_in_hand_on_a_local_cluster(many: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_finishes_what_is_in_hand_on_a_local_cluster(many: Path, tmp_path: Path, number: signal.Signals) -> None:
     """Sent to every process of the group, as a terminal does."""
     out = tmp_path / "out"
     command = [sys.executable, "-m", "bokehcli", "run", str(many), "--out", str(out), "--scheduler", "local:2"]
     run = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True)
     wait_for(lambda: len(results(out)) >= 4)
-    os.killpg(run.pid, signal.SIGINT)
+    os.killpg(run.pid, number)
     paths, said = run.communicate(timeout=PATIENCE_S)
-    assert run.returncode == 130
+    assert run.returncode == 128 + number
     assert b"Traceback" not in said
     assert len(paths.split()) == len(results(out)) < 40
     assert not list(out.glob(".bokeh-*.tmp"))

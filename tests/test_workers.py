@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -51,7 +51,7 @@ class Stand:
         if "slow" in job.source.name:
             time.sleep(0.5)
         if "deaf" in job.source.name:
-            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+            signal.signal(workers.DROP, signal.SIG_IGN)
         if "stuck" in job.source.name:
             time.sleep(60)
         write_atomic(job.destination, str(os.getpid()).encode(), exclusive=True)
@@ -82,8 +82,8 @@ def open_nothing(options: RunOptions) -> Stand:
 
 
 def open_nothing_and_end_late(options: RunOptions) -> Stand:
-    """SIGTERM, by which the pool ends what has a photo in hand, finds the process among its exit handlers."""
-    atexit.register(os.kill, os.getpid(), signal.SIGTERM)
+    """The signal by which the pool ends what has a photo in hand finds the process among its exit handlers."""
+    atexit.register(os.kill, os.getpid(), workers.DROP)
     return open_nothing(options)
 
 
@@ -284,10 +284,10 @@ def started(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
     )
     begun: list[subprocess.Popen[bytes]] = []
 
-    def start(*names: str) -> subprocess.Popen[bytes]:
+    def start(*names: str, more: Sequence[str] = ()) -> subprocess.Popen[bytes]:
         for name in names:
             (tmp_path / name).touch()
-        line = ["run", *(str(tmp_path / name) for name in names), "-o", str(tmp_path / "out"), "--jobs", "2"]
+        line = ["run", *(str(tmp_path / name) for name in names), "-o", str(tmp_path / "out"), "--jobs", "2", *more]
         environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
         begun.append(
             subprocess.Popen(
@@ -320,6 +320,43 @@ def test_an_interrupt_finishes_what_is_in_hand(tmp_path: Path, started: Callable
     printed = sorted((first + out).decode().split())
     assert 1 < len(printed) < 10
     assert printed == sorted(map(str, (tmp_path / "out").glob("[!.]*")))
+
+
+@posix
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
+def test_a_run_that_is_told_to_end_finishes_what_is_in_hand_and_tells_of_it(
+    tmp_path: Path, started: Callable[..., subprocess.Popen[bytes]], name: str
+) -> None:
+    number = getattr(signal, name)
+    report, page = tmp_path / "failed.txt", tmp_path / "index.html"
+    more = ["--report", str(report), "--gallery", str(page)]
+    process = started("0.jpg", *(f"{index}.slow.jpg" for index in range(1, 30)), more=more)
+    assert process.stdout is not None
+    first = process.stdout.readline()
+    os.killpg(process.pid, number)  # workers included
+    time.sleep(0.1)
+    process.send_signal(number)  # as timeout does, twice
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 128 + number
+    assert any(line.startswith(b"interrupted: ") for line in err.splitlines())
+    assert b"Traceback" not in err
+    printed = sorted((first + out).decode().split())
+    assert 1 < len(printed) < 10
+    assert printed == sorted(map(str, (tmp_path / "out").glob("[!.]*")))
+    assert report.read_text() == ""
+    assert page.exists()
+
+
+@linux
+def test_a_hangup_that_is_ignored_stays_so(started: Callable[..., subprocess.Popen[bytes]]) -> None:
+    earlier = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup leaves it
+    process = started("0.jpg", "1.slow.jpg", "2.slow.jpg")
+    signal.signal(signal.SIGHUP, earlier)
+    assert process.stdout is not None
+    process.stdout.readline()
+    os.killpg(process.pid, signal.SIGHUP)
+    out, _ = process.communicate(timeout=60)
+    assert (process.returncode, len(out.split())) == (0, 2)
 
 
 @linux
