@@ -23,6 +23,8 @@ from bokehcli.errors import MissingDependency, UsageError
 URL = re.compile(r"([a-z][a-z0-9+.-]+)://", re.IGNORECASE)  # two letters at least: one is a drive of Windows'
 LOCAL_SCHEMES = ("file", "local")
 MEMORY = "memory"
+HTTP_SCHEMES = ("http", "https")
+NOT_FOUND = 404  # the status of an answer
 # What stores call the version of an object, and the time of its last change.
 VERSIONS = ("ETag", "etag", "generation", "md5Hash")
 TIMES = ("LastModified", "last_modified", "updated", "mtime", "created")
@@ -206,15 +208,26 @@ def _as_os_error(url: Url, absent: str = "there is no such object") -> Iterator[
     try:
         yield
     except FileNotFoundError as error:
+        cause = error.__cause__  # of fsspec's HTTP client, which says so of whatever goes wrong
+        if url.scheme in HTTP_SCHEMES and cause is not None and getattr(cause, "status", None) != NOT_FOUND:
+            raise OSError(errno.EIO, _reason(cause), str(url)) from error
         raise FileNotFoundError(errno.ENOENT, absent, str(url)) from error
     except FileExistsError as error:
         raise FileExistsError(errno.EEXIST, "there is an object already", str(url)) from error
     except PermissionError as error:
         raise PermissionError(errno.EACCES, f"access denied ({_first_line(error)})", str(url)) from error
     except Exception as error:
-        raise OSError(errno.EIO, f"{type(error).__name__}: {_first_line(error)}", str(url)) from error
+        raise OSError(errno.EIO, _reason(error), str(url)) from error
 
 
-def _first_line(error: Exception) -> str:
+def _reason(error: BaseException) -> str:
+    """What a client says, in one line; where it has it, what the server answered, or the system."""
+    if hasattr(error, "status") and hasattr(error, "message"):
+        return f"the server answers {error.status} {error.message}"
+    number = getattr(error, "errno", None) or 0
+    return f"{type(error).__name__}: {os.strerror(number) if number > 0 else _first_line(error)}"
+
+
+def _first_line(error: BaseException) -> str:
     text = getattr(error, "strerror", None) or str(error).strip() or type(error).__name__
     return str(text).splitlines()[0][:FIRST_LINE_CHARACTERS]

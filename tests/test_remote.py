@@ -1,10 +1,13 @@
 """URLs as places, and what is asked of the stores behind them; the store here is fsspec's own in memory."""
 
 import pickle
+import socket
 import sys
 import time
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path, PurePosixPath
+from threading import Thread
 
 import fsspec
 import pytest
@@ -143,6 +146,56 @@ def test_fsspec_comes_with_an_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "fsspec", None)
     with pytest.raises(MissingDependency, match=r"URLs need fsspec: pip install 'bokehcli\[cloud\]'"):
         remote.read(Url("memory://never-opened-before/a"))
+
+
+@pytest.fixture
+def server() -> Iterator[str]:
+    """The address of a server which answers with the status that a path names."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_error(int(self.path.strip("/")))
+
+        do_HEAD = do_GET  # noqa: N815  # as http.server calls it
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+@pytest.mark.parametrize(
+    ("path", "text"),
+    [
+        ("/401", "the server answers 401 Unauthorized"),
+        ("/403", "the server answers 403 Forbidden"),
+        ("/404", "there is no such object"),
+        ("/500", "the server answers 500 Internal Server Error"),
+    ],
+)
+def test_what_a_server_answers_is_told(server: str, path: str, text: str) -> None:
+    for ask in (remote.is_folder, remote.read, remote.objects_in):
+        if ask is remote.objects_in and path == "/404":
+            assert ask(Url(f"{server}{path}")) == ({}, [], [])
+            continue
+        with pytest.raises(OSError, match=text) as caught:
+            ask(Url(f"{server}{path}"))
+        assert isinstance(caught.value, FileNotFoundError) == (path == "/404")
+
+
+def test_a_server_that_is_not_there_is_told() -> None:
+    with socket.socket() as unheard:
+        unheard.bind(("127.0.0.1", 0))
+        with pytest.raises(OSError, match="Connection refused"):
+            remote.is_folder(Url(f"http://127.0.0.1:{unheard.getsockname()[1]}/a.jpg"))
+    with pytest.raises(OSError, match="ClientConnector") as caught:
+        remote.is_folder(Url("http://nowhere.invalid/a.jpg"))
+    assert "no such object" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
