@@ -77,6 +77,7 @@ class Discovery:
     unreadable: tuple[PhotoError, ...] = ()
 
 
+EARLIER_RESULTS = "left out, it has results of an earlier run; name it to have them rendered"
 Refused = list[tuple[Job, PhotoError]]  # what cannot be done, and why
 
 
@@ -201,7 +202,7 @@ class _Search:
         out = identity(self.out)
         for root, folders, files in os.walk(folder, onerror=self._note_unreadable):
             if any(map(is_ledger, files)) and identity(Path(root)) not in self.named:
-                self.warnings.append(f"{root}: left out, it has results of an earlier run; name it to have them rendered")
+                self.warnings.append(f"{root}: {EARLIER_RESULTS}")
                 folders.clear()
                 continue
             kept = []

@@ -9,7 +9,8 @@ from dataclasses import replace
 from pathlib import Path, PurePath, PurePosixPath
 
 from bokehcli import remote
-from bokehcli.discover import Discovery, Job, below, discover, is_searched_for, jobs_of
+from bokehcli.discover import EARLIER_RESULTS, Discovery, Job, below, discover, is_searched_for, jobs_of
+from bokehcli.entries import files_of
 from bokehcli.errors import PhotoError, ReadError, UsageError, WriteError
 from bokehcli.options import RunOptions
 from bokehcli.remote import Place, Signature, Url
@@ -74,10 +75,13 @@ class Prefixes:
                 yield Discovery(jobs=(), photos=0, unreadable=(ReadError(str(source), str(error).removeprefix(f"{source}: ")),))
 
     def _walk(self, source: Url, relative: PurePath) -> Iterator[Discovery]:
-        """The photos below a URL, each folder's objects before its subfolders. Hidden names are left out."""
+        """The photos below a URL, each folder's objects before its subfolders. Hidden names are left out, and results."""
         waiting = [(source, relative)]
         while waiting:
             folder, path = waiting.pop()
+            if folder not in (*self._sources, *self._listed) and files_of(folder):
+                yield Discovery(jobs=(), photos=0, warnings=(f"{folder}: {EARLIER_RESULTS}",))
+                continue
             try:
                 objects, folders, odd = remote.objects_in(folder)
             except OSError as error:

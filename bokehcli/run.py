@@ -67,14 +67,18 @@ def _do_parts(
     from bokehcli.prefixes import Prefixes
 
     parts = Prefixes(sources, out, options, listed, running.selection, running.shard).parts()
-    first = next((part for part in parts if part.photos or part.unreadable), None)
-    if first is None:
-        raise _nothing_found(sources, running)
+    first: list[Discovery] = []
+    for part in parts:
+        first.append(part)
+        if part.photos or part.unreadable:
+            break
+    else:
+        raise _nothing_found(sources, running, [warning for part in first for warning in part.warnings])
     gallery, options = _gallery(options, running, UNCOUNTED)
     with _ledger(out, options, running, reporter.warn) as ledger:
 
         def jobs() -> "Iterator[Job]":
-            for part in chain([first], parts):
+            for part in chain(first, parts):
                 reporter.expect(len(part.jobs))
                 _tell(part, reporter)
                 if gallery is not None:

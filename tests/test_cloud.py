@@ -362,6 +362,24 @@ def test_the_output_below_the_input_is_left_out(memory: Any) -> None:
     assert part.notes == ("memory://in/out: left out, it is the output folder",)
 
 
+def test_results_of_an_earlier_run_are_left_out_unless_they_are_named(
+    memory: Any, photos: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    memory.pipe_file("/in/trip/a.jpg", (photos / "camera.jpg").read_bytes())
+    assert main(["run", "memory://in", "--out", "memory://in/old", "--strength", "0"]) == 0
+    capfd.readouterr()
+    left_out = "memory://in/old: left out, it has results of an earlier run; name it to have them rendered"
+    line = ["run", "memory://in", "--out", "memory://new", "--strength", "0"]
+    assert main(line) == 0
+    said = capfd.readouterr()
+    assert said.out.splitlines() == ["memory://new/trip/a.jpg"]
+    assert said.err.splitlines().count(f"bokeh: warning: {left_out}") == 1
+    assert found("memory://in/old") == [[], ["memory://in/old/trip/a.jpg"]]
+    memory.rm_file("/in/trip/a.jpg")
+    assert main(line) == 2
+    assert capfd.readouterr().err == f"bokeh: no photos found in memory://in; {left_out}\n"
+
+
 def test_two_sources_for_one_result_are_a_failure_of_the_second(memory: Any) -> None:
     make(memory, "/one/a.jpg", "/two/a.jpg", "/two/b.jpg")
     parts = list(Prefixes([Url("memory://one"), Url("memory://two")], Url("memory://out"), RunOptions()).parts())
