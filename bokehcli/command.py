@@ -65,7 +65,7 @@ class RunCommand(TyperCommand):
                 unset(other if typed(one) else one)
         if ctx.params["out"] == STDIN:
             for name in NOT_PIPED:
-                if typed(name):
+                if typed(name) and given(name):
                     raise UsageError(f"--{name.replace('_', '-')} cannot be used with --out -")
                 unset(name)
         return super().invoke(ctx)

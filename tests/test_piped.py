@@ -98,6 +98,13 @@ def test_what_a_settings_file_asks_for_is_left_out_in_a_pipe(tmp_path: Path, png
     assert [path.name for path in tmp_path.iterdir()] == ["c.toml"]
 
 
+def test_what_is_taken_back_may_be_said_in_a_pipe(png: bytes) -> None:
+    switches = ["json", "dry-run", "save-maps", "preserve-times", "overwrite", "skip-existing", "watch"]
+    done = bokeh("-", "--out", "-", *STILL, *(f"--no-{switch}" for switch in switches), photo=png)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert done.stdout.startswith(b"\x89PNG")
+
+
 @posix
 def test_a_folder_of_that_name_has_another_spelling(tmp_path: Path, png: bytes) -> None:
     (tmp_path / "a.png").write_bytes(png)
