@@ -7,6 +7,7 @@ from typer.core import TyperCommand
 
 from bokehcli.errors import UsageError
 from bokehcli.listing import STDIN
+from bokehcli.remote import Url
 
 ALL = "bokehcli.help_all"  # key in a context: every option is to be shown
 # What --help leaves to --help-all.
@@ -19,7 +20,10 @@ NOT_PIPED = (
     *("files_from", "include", "exclude", "shard", "json", "dry_run", "save_maps", "report", "gallery", "preserve_times"),
     *("overwrite", "skip_existing", "watch", "scheduler"),
 )
-EXCLUSIVE = (("strength", "f_number"), ("overwrite", "skip_existing"), ("quiet", "verbose"))
+EXCLUSIVE = (
+    *(("strength", "f_number"), ("overwrite", "skip_existing"), ("quiet", "verbose")),
+    *(("gallery", "dry_run"), ("report", "dry_run"), ("watch", "dry_run"), ("watch", "files_from")),
+)
 
 
 class RunCommand(TyperCommand):
@@ -45,8 +49,9 @@ class RunCommand(TyperCommand):
         """Run the command. What is typed goes before what a file says.
 
         Raises UsageError for two options that contradict each other and were both typed, or both not, and for one that is typed
-        and means nothing for a photo in a pipe.
+        and means nothing for a photo in a pipe, or for objects.
         """
+        out = ctx.params["out"]
 
         def typed(name: str) -> bool:
             return bool(ctx.get_parameter_source(name).name == "COMMANDLINE")
@@ -63,7 +68,11 @@ class RunCommand(TyperCommand):
                     names = " and ".join(f"--{name.replace('_', '-')}" for name in (one, other))
                     raise UsageError(f"{names} cannot be used together")
                 unset(other if typed(one) else one)
-        if ctx.params["out"] == STDIN:
+        if isinstance(out, Url) and given("preserve_times"):
+            if typed("preserve_times") or not typed("out"):
+                raise UsageError(f"{out}: objects have times of their own; --preserve-times is for files")
+            unset("preserve_times")
+        if out == STDIN:
             for name in NOT_PIPED:
                 if typed(name) and given(name):
                     raise UsageError(f"--{name.replace('_', '-')} cannot be used with --out -")

@@ -33,8 +33,6 @@ def run_photos(sources: Sequence[Place], out: Place, options: RunOptions, runnin
         from bokehcli.piped import pipe_photo
 
         return pipe_photo(sources, out, options, running)
-    if isinstance(out, Url) and options.metadata.preserve_times:
-        raise UsageError(f"{out}: objects have times of their own; --preserve-times is for files")
     reporter = Reporter(quiet=running.quiet, verbose=running.verbose, null=running.null, as_json=running.json)
     if running.watch:
         return _watch_photos(sources, out, options, running, reporter)
@@ -100,8 +98,6 @@ def _watch_photos(sources: Sequence[Place], out: Place, options: RunOptions, run
     from bokehcli.discover import discover
     from bokehcli.watch import Watch
 
-    if running.dry_run or running.files_from is not None:
-        raise UsageError("--watch cannot be used with --dry-run or --files-from")
     folders = [source for source in sources if isinstance(source, Path)]
     if not folders or len(folders) < len(sources):
         raise UsageError("give the folders to watch" + (": URLs cannot be watched" if sources else ""))
@@ -178,7 +174,7 @@ def _gallery(
 
     Raises WriteError where it, or the report, cannot be written.
     """
-    if running.report is not None and not running.dry_run:
+    if running.report is not None:
         from bokehcli.summary import make_report_ready
 
         make_report_ready(running.report)
@@ -186,8 +182,6 @@ def _gallery(
         return None, options
     from bokehcli.gallery import Gallery, preview_px
 
-    if running.dry_run:
-        raise UsageError("--gallery cannot be used with --dry-run")
     gallery = Gallery(running.gallery)
     for error in unreadable:
         gallery.add_error(error)

@@ -56,7 +56,6 @@ def test_every_option_can_come_from_a_file(tmp_path: Path, asked: list[Any]) -> 
         no-ledger = true
         report = "/var/failed.txt"
         json = true
-        dry-run = true
         save-maps = true
         f-number = 2
         blades = 7
@@ -93,7 +92,7 @@ def test_every_option_can_come_from_a_file(tmp_path: Path, asked: list[Any]) -> 
     assert (options.infer.model, options.infer.device) == (Path.home() / "model", Device.CPU)
     assert (options.existing, options.save_maps, options.strict) == (Existing.OVERWRITE, True, True)
     assert (running.files_from, running.report) == (tmp_path / "list.txt", Path("/var/failed.txt"))
-    assert (running.null, running.json, running.dry_run, running.verbose, running.retry_failed) == (True,) * 5
+    assert (running.null, running.json, running.verbose, running.retry_failed) == (True,) * 4
     assert not running.keep_ledger
     assert running.selection.include == ("*.jpg", "2024*")
     assert running.selection.exclude == ("Trash",)
@@ -123,11 +122,37 @@ def test_the_command_line_wins(tmp_path: Path, asked: list[Any]) -> None:
 
 @pytest.mark.parametrize(
     "words",
-    [["--strength", "0", "--f-number", "2"], ["--overwrite", "--skip-existing"], ["-q", "-v"]],
+    [
+        *(["--strength", "0", "--f-number", "2"], ["--overwrite", "--skip-existing"], ["-q", "-v"]),
+        *(["--dry-run", "--gallery", "a.html"], ["--dry-run", "--report", "a.txt"], ["--dry-run", "--watch"]),
+        *(["--watch", "--files-from", "-"], ["--out", "s3://bucket/out", "--preserve-times"]),
+    ],
 )
 def test_two_that_contradict_each_other_are_misuse_when_both_are_typed(asked: list[Any], words: list[str]) -> None:
     assert main(["run", "in", "-o", "out", *words]) == 2
     assert asked == []
+
+
+@pytest.mark.parametrize(
+    ("text", "words", "left"),
+    [
+        ("gallery = 'a.html'", ["--dry-run"], {"dry_run": True}),
+        ("report = 'a.txt'", ["--dry-run"], {"dry_run": True}),
+        ("watch = true", ["--dry-run"], {"dry_run": True}),
+        ("watch = true", ["--files-from", "list"], {"files_from": Path("list")}),
+        ("dry-run = true", ["--gallery", "a.html"], {"gallery": Path("a.html")}),
+        ("dry-run = true", ["--watch"], {"watch": True}),
+        ("files-from = 'list'", ["--watch"], {"watch": True}),
+        ("preserve-times = true", ["--out", "s3://bucket/out"], {}),
+        ("dry-run = true", [], {"dry_run": True}),
+    ],
+)
+def test_what_only_the_file_says_gives_way_to_what_is_typed(
+    tmp_path: Path, asked: list[Any], text: str, words: list[str], left: dict[str, Any]
+) -> None:
+    assert main(["run", "in", "-o", "out", "--config", str(wrote(tmp_path / "c.toml", f"[run]\n{text}")), *words]) == 0
+    ((_, _, options, running),) = asked
+    assert (running, options.metadata.preserve_times) == (Running(**left), False)
 
 
 def test_help_is_there_whatever_the_file_says(home: Path, capfd: Captured) -> None:
