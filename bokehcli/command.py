@@ -48,8 +48,8 @@ class RunCommand(TyperCommand):
     def invoke(self, ctx: Any) -> Any:
         """Run the command. What is typed goes before what a file says.
 
-        Raises UsageError for two options that contradict each other and were both typed, or both not, and for one that is typed
-        and means nothing for a photo in a pipe, or for objects.
+        Raises UsageError for two options that contradict each other and were both typed, and for one that is typed and means
+        nothing for a photo in a pipe, or for objects.
         """
         out = ctx.params["out"]
 
@@ -64,9 +64,8 @@ class RunCommand(TyperCommand):
 
         for one, other in EXCLUSIVE:
             if given(one) and given(other):
-                if typed(one) == typed(other):
-                    names = " and ".join(f"--{name.replace('_', '-')}" for name in (one, other))
-                    raise UsageError(f"{names} cannot be used together")
+                if typed(one) and typed(other):
+                    raise UsageError(contradiction(one, other))
                 unset(other if typed(one) else one)
         if isinstance(out, Url) and given("preserve_times"):
             if typed("preserve_times") or not typed("out"):
@@ -78,6 +77,11 @@ class RunCommand(TyperCommand):
                     raise UsageError(f"--{name.replace('_', '-')} cannot be used with --out -")
                 unset(name)
         return super().invoke(ctx)
+
+
+def contradiction(one: str, other: str) -> str:
+    """What is said of two options that exclude each other."""
+    return " and ".join(f"--{name.replace('_', '-')}" for name in (one, other)) + " cannot be used together"
 
 
 def help_with_everything(context: typer.Context, wanted: bool) -> None:

@@ -9,7 +9,9 @@ from typing import Any
 
 import typer
 
+from bokehcli.command import EXCLUSIVE, contradiction
 from bokehcli.errors import UsageError
+from bokehcli.options import check_setting
 from bokehcli.remote import URL
 
 TABLE = "run"  # of the file: the command it is for
@@ -33,12 +35,23 @@ def use_config(context: typer.Context, named: Path | None) -> Path | None:
             return named
     assert file is not None
     if not context.resilient_parsing:  # as it is for the completion of half a command line
-        context.default_map = {**(context.default_map or {}), **dict(_defaults(context, file))}
+        context.default_map = {**(context.default_map or {}), **defaults_of(context, file)}
     return named
 
 
+def defaults_of(context: typer.Context, file: Path) -> dict[str, Any]:
+    """The options of a file, by the names of the command's parameters, each as the words that would be typed.
+
+    Raises UsageError, which names the file.
+    """
+    defaults = dict(_defaults(context, file))
+    for one, other in EXCLUSIVE:
+        if defaults.get(one, False) is not False and defaults.get(other, False) is not False:
+            raise UsageError(f"{file}: {contradiction(one, other)}")
+    return defaults
+
+
 def _defaults(context: typer.Context, file: Path) -> Iterator[tuple[str, Any]]:
-    """The options of a file, by the names of the command's parameters, each as the words that would be typed."""
     settings = _read(file)
     unknown = sorted(set(settings) - {TABLE})
     if unknown or not isinstance(settings.get(TABLE, {}), dict):
@@ -56,7 +69,7 @@ def _defaults(context: typer.Context, file: Path) -> Iterator[tuple[str, Any]]:
             raise UsageError(f"{file}: {name}: there is no such option")
         default = _words(file, name, value, parameter)
         try:
-            parameter.process_value(context, default)
+            check_setting(parameter.name, parameter.process_value(context, default))
         except typer.BadParameter as error:
             raise UsageError(f"{file}: {name}: {error.message}") from error
         except UsageError as error:

@@ -196,6 +196,16 @@ class RunOptions:
             )
 
 
+def check_setting(name: str, value: object) -> None:
+    """Raise UsageError if what the command line calls by that name cannot be so, whatever else is asked for."""
+    if name == "f_number":
+        strength_of_f_number(value)  # type: ignore[arg-type]  # the command line's words were parsed
+    name = {"time_limit": "time_limit_s"}.get(name, name)
+    for kind in (LensOptions, DecodeOptions, EncodeOptions, InferOptions, RunOptions):
+        if name in kind.__dataclass_fields__:
+            kind(**{name: value})  # type: ignore[arg-type]  # likewise
+
+
 @dataclass(frozen=True, kw_only=True)
 class Running:
     """How a run goes on and what it tells, none of which changes a result.
