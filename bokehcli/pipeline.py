@@ -181,9 +181,8 @@ class Renderer:
     def _judge(self, maps: Maps, findings: Findings) -> float:
         """Note whether there is a clear subject and how unsure the network is of it; the share of the strength that is left."""
         found = maps.subject_area >= self.options.min_subject
-        share = share_of_strength(maps.doubt, self.options.unsure) if found else 0.0
-        findings.doubt, findings.subject = maps.doubt if found else None, share > 0.0
-        return share
+        findings.doubt, findings.subject = maps.doubt if found else None, found
+        return share_of_strength(maps.doubt, self.options.unsure) if found else 0.0
 
     def _look(self, job: Job, findings: Findings) -> None:
         """Find what a gallery shows of a photo whose result is there. What cannot be read is a warning, for nothing was lost.
@@ -199,10 +198,9 @@ class Renderer:
             seen = as_seen(reduced(photo, LOOKED_AT_PX).image, curves_of(photo.carried.icc))
             del photo
             maps = self.network.predict(seen, self.options.focus) if isinstance(self.network, Network) else None
-            if maps is not None:
-                self._judge(maps, findings)
+            stays = maps is not None and not self._judge(maps, findings)
             result = decode_photo(read_bytes(job.destination), str(job.destination), self.options.decode)
-            self._show_after(None if findings.subject is False else result, maps, findings)
+            self._show_after(None if stays else result, maps, findings)
         except PhotoError as failure:
             findings.warnings.append(f"not in the gallery as it should be: {failure}")
 

@@ -290,6 +290,18 @@ def test_a_second_run_shows_what_is_done_already(page: Path, photos: Path, tmp_p
     assert '"pictures":[true,true]' in text
 
 
+def test_an_unsure_subject_is_one_whatever_becomes_of_the_photo(
+    photos: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    page = tmp_path / "a.html"
+    line = ["run", str(photos / "rocket.jpg"), "--out", str(tmp_path / "out"), "--unsure", "none", "--gallery", str(page)]
+    for status in ("done", "skipped"):
+        assert main(line) == 0
+        assert f'"status":"{status}","subject":true,"unsure":true' in page.read_text()
+        assert '"pictures":[false,true]' in page.read_text()
+    assert "1 of 1 photo rendered, 1 unsure of the subject in" in capfd.readouterr().err
+
+
 def test_what_cannot_be_looked_at_is_a_warning(photos: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "chelsea.jpg").write_bytes(b"of another program")

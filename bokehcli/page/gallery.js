@@ -44,7 +44,8 @@ function makeCard(photo, number) {
   find("h2").id = `n${number}`;
   find("article").setAttribute("aria-labelledby", `n${number}`);
   const facts = [];
-  if (photo.status !== "failed") facts.push(photo.subject === false ? "no clear subject, stays as it is" : photo.status === "skipped" ? "done earlier" : "rendered");
+  const stays = photo.unsure && photo.pictures !== null && !photo.pictures[0];
+  if (photo.status !== "failed") facts.push(photo.subject === false ? "no clear subject, stays as it is" : stays ? "unsure of the subject, stays as it is" : photo.status === "skipped" ? "done earlier" : "rendered");
   if (photo.megapixels) facts.push(`${photo.megapixels} megapixels`);
   if (photo.status === "done") facts.push(`${photo.seconds} s`);
   find(".facts").textContent = facts.join(" \u00b7 ");
