@@ -23,6 +23,7 @@ from bokehcli.remote import Place, Signature, Url, place_of
 from bokehcli.shard import WHOLE, Shard
 
 NAME = ".bokeh.sqlite3"
+PARTS = ".bokeh-*-of-*.sqlite3"  # the pattern of shards' names
 NAME_CHARACTERS = 100
 FORMAT = 2
 WAIT_S = 30.0  # for another process that is writing
@@ -103,7 +104,7 @@ def files_of(out: Place) -> list[Path]:
 
 def is_ledger(name: str) -> bool:
     """Whether a file of that name is the ledger of the folder that it is in, or of a shard of it."""
-    return name == NAME or fnmatchcase(name, ".bokeh-*-of-*.sqlite3")
+    return name == NAME or fnmatchcase(name, PARTS)
 
 
 def open_file(path: Path) -> tuple[sqlite3.Connection, list[Entry]]:

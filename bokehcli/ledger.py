@@ -18,6 +18,8 @@ from types import TracebackType
 
 from bokehcli.discover import Job
 from bokehcli.entries import (
+    NAME,
+    PARTS,
     Entry,
     State,
     files_of,
@@ -132,8 +134,12 @@ class Ledger:
             self._lock.release()
 
     def claim(self) -> None:
-        """Keep other runs from this ledger until the end. Raises LedgerError when another run has it."""
-        self._lock = Lock(self.path.with_name(f"{self.path.name}-lock"))
+        """Keep other runs from this ledger until the end. Raises LedgerError when another run has it, also over the whole where
+        this one is over a part, or the other way round; two parts may run at once."""
+        folder = self.path.parent
+        self._lock = Lock(folder / f"{self.path.name}-lock")
+        for other in folder.glob(f"{PARTS if self.path.name == NAME else NAME}-lock"):
+            self._lock.refuse(other)
 
     def _open(self) -> sqlite3.Connection:
         if self._connection is None:

@@ -32,11 +32,24 @@ class Lock:
             if os.path.samestat(os.stat(self.path), os.fstat(descriptor)):
                 self._descriptor = descriptor
         except BlockingIOError as error:
-            raise LedgerError(f"{self.path.parent}: another run is writing into this folder") from error
+            raise self._held() from error
         except FileNotFoundError:
             pass
         finally:
             if self._descriptor is None:
+                os.close(descriptor)
+
+    def refuse(self, path: Path) -> None:
+        """Raise LedgerError when a process holds the lock of another file, which stays as it is."""
+        with suppress(ImportError, OSError):
+            import fcntl
+
+            descriptor = os.open(path, os.O_RDONLY)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)  # shared: others may be asking, too
+            except BlockingIOError as error:
+                raise self._held() from error
+            finally:
                 os.close(descriptor)
 
     def release(self) -> None:
@@ -46,3 +59,6 @@ class Lock:
                 self.path.unlink()
             os.close(self._descriptor)
             self._descriptor = None
+
+    def _held(self) -> LedgerError:
+        return LedgerError(f"{self.path.parent}: another run is writing into this folder")

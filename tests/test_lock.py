@@ -49,7 +49,7 @@ def test_where_no_file_can_be_made_nothing_is_held_off(tmp_path: Path) -> None:
         Lock(path).release()
 
 
-def test_a_second_run_into_a_folder_is_refused_and_other_parts_are_not(tmp_path: Path, capfd: Captured) -> None:
+def test_a_second_run_into_a_folder_is_refused(tmp_path: Path, capfd: Captured) -> None:
     folder, out = tmp_path / "in", tmp_path / "out"
     folder.mkdir()
     for name in "abcdef":
@@ -59,10 +59,16 @@ def test_a_second_run_into_a_folder_is_refused_and_other_parts_are_not(tmp_path:
     assert main(command) == 2
     captured = capfd.readouterr()
     assert (captured.out, captured.err) == ("", f"bokeh: {out}: another run is writing into this folder\n")
-    assert main([*command, "--shard", "1/2"]) == 0
+    assert main([*command, "--shard", "1/2"]) == 2  # all has been taken already
     assert main([*command, "--dry-run"]) == 0
     process.kill()
     process.communicate()
+    part = holding(out / ".bokeh-1-of-2.sqlite3-lock")
+    assert main(command) == main([*command, "--shard", "1/2"]) == 2
+    assert main([*command, "--shard", "2/2"]) == 0
+    part.kill()
+    part.communicate()
+    (out / ".bokeh-1-of-2.sqlite3-lock").unlink()
     assert main(command) == 0
     assert len(list(out.glob("*.png"))) == 6
     assert not list(out.glob("*-lock"))
