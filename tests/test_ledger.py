@@ -404,6 +404,14 @@ def test_a_rerun_does_what_is_missing_changed_or_made_otherwise(photos_in: Calla
     assert (said["done"], said["gone"], said["missing"]) == (4, [str(out / "0" / "3.jpg")], [])
     assert [failure["source"] for failure in said["failed"]] == [str(folder / "bad.jpg")]
     (folder / "bad.jpg").unlink()
+    assert ran("--quality", "50") == ["3.jpg"]
+    assert main(["status", str(out)]) == 0  # all that there is
+    summed_up = [f"{out}: 6 photos: 5 done, 1 not done, and no longer there", f"no longer there: {folder / 'bad.jpg'}"]
+    assert capfd.readouterr().out.splitlines() == summed_up
+    assert main(["status", str(out), "--json"]) == 0
+    said = json.loads(capfd.readouterr().out)
+    assert (said["done"], said["failed"], said["withdrawn"]) == (5, [], [str(folder / "bad.jpg")])
+    (out / "0" / "3.jpg").unlink()
     shutil.copy(folder / "0" / "0.jpg", folder / "bad.jpg")
     assert ran("--quality", "50", "--retry-failed") == ["3.jpg", "bad.jpg"]
     assert main(["status", str(out)]) == 0
