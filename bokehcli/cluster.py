@@ -121,15 +121,16 @@ class Cluster:
         Raises what a worker could not open its renderer for, and WorkerError when the scheduler is gone.
         """
         tasks: list[Task | None] = []
-        with suppress(queue.Empty):
-            tasks.append(self._done.get(timeout=wait_s))
+        limit_s, now_s = self.options.time_limit_s, time.monotonic()
+        left_s = [task.began_s + limit_s - now_s for task in self._tasks if limit_s]
+        with suppress(queue.Empty):  # what is over its limit already is so for want of workers
+            tasks.append(self._done.get(timeout=min((wait_s, *(each_s for each_s in left_s if each_s > 0.0)))))
             while True:
                 tasks.append(self._done.get_nowait())
         for task in tasks:
             if task in self._tasks and (outcome := self._finish(task)) is not None:
                 yield outcome
-        limit_s = self.options.time_limit_s
-        for task in [task for task in self._tasks if limit_s and time.monotonic() - task.began_s > limit_s]:
+        for task in [task for task in self._tasks if limit_s and time.monotonic() - task.began_s >= limit_s]:
             if self._workers():
                 yield self._give_up(task)
 

@@ -5,6 +5,7 @@ Where something has to befall a worker, a stand-in renders there, which it impor
 
 import json
 import os
+import queue
 import shutil
 import signal
 import subprocess
@@ -14,6 +15,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -22,7 +24,7 @@ from distributed import Client
 from bokehcli import cluster
 from bokehcli.batch import open_batch
 from bokehcli.cli import main
-from bokehcli.cluster import Order
+from bokehcli.cluster import WAIT_S, Cluster, Order, Task
 from bokehcli.discover import Job
 from bokehcli.entries import State, read
 from bokehcli.errors import MissingDependency, ModelError, WorkerError
@@ -260,6 +262,25 @@ def test_a_photo_that_takes_too_long_is_given_up(dask: Dask, tmp_path: Path) -> 
     (failure,) = [outcome for outcome in outcomes if outcome.status is Status.FAILED]
     assert failure.reason == "not done within the limit of 10 s (time-limit): given up"
     assert len(set(dask.both().values()) & set(before.values())) == 1  # the process that was stuck is another one now
+
+
+@pytest.mark.parametrize(("ages_s", "longest_s"), [([1.5, 0.0], 0.5), ([3.0], WAIT_S), ([], WAIT_S)])
+def test_a_wait_is_no_longer_than_the_least_time_left(
+    monkeypatch: pytest.MonkeyPatch, ages_s: list[float], longest_s: float
+) -> None:
+    crew = Cluster(RunOptions(scheduler="tcp://nowhere:1", time_limit_s=2.0, lens=LensOptions(strength=0)))
+    waits: list[float] = []
+
+    def get(timeout: float) -> None:
+        waits.append(timeout)
+        raise queue.Empty
+
+    monkeypatch.setattr(crew, "_workers", dict)  # there are none, so that nothing is given up
+    monkeypatch.setattr(crew, "_done", SimpleNamespace(get=get))
+    job = Job(source=Path("a.jpg"), destination=Path("out/a.jpg"))
+    crew._tasks = {Task(job, job, None, time.monotonic() - age_s) for age_s in ages_s}
+    assert list(crew.collect()) == []
+    assert 0.0 < waits[0] <= longest_s
 
 
 @pytest.mark.usefixtures("standing_in")
