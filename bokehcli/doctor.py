@@ -9,13 +9,13 @@ from collections.abc import Callable, Iterator
 from importlib import metadata
 from itertools import chain, repeat
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from bokehcli import __version__
 from bokehcli.arguments import ALL_DONE, FAILED
-from bokehcli.config import user_file
+from bokehcli.config import defaults_of, user_file
 from bokehcli.errors import BokehError, MissingDependency
 from bokehcli.flags import DeviceOption, Model
 from bokehcli.options import Device, InferOptions, RunOptions
@@ -51,6 +51,7 @@ class Unwell(Exception):
 
 
 def doctor(
+    context: typer.Context,
     model: Model = InferOptions.model,
     device: DeviceOption = InferOptions.device,
 ) -> None:
@@ -67,7 +68,7 @@ def doctor(
         ("devices", devices),
         ("formats", formats),
         ("model", lambda: about_model(options)),
-        ("settings", settings),
+        ("settings", lambda: settings(context)),
         ("test", lambda: self_test(options)),
         ("a run", lambda: would_use(options)),
     )
@@ -181,12 +182,15 @@ def about_model(options: RunOptions) -> Iterator[str]:
     yield f"{card.folder}: {card.kind}, {', '.join(card.files)}, {size / 1e6:.2f} MB, opset {card.opset}; hashes are right"
 
 
-def settings() -> Iterator[str]:
-    """The user's own defaults."""
+def settings(context: typer.Context) -> Iterator[str]:
+    """The user's own defaults. Raises UsageError where every run would, for what its settings file says."""
     file = user_file()
     yield f"{file}: {'used unless --config names another' if file.is_file() else 'not there'}"
     if named := os.environ.get("BOKEH_CONFIG"):
         yield f"BOKEH_CONFIG names {named}"
+    if named or file.is_file():
+        commands: Any = context.find_root().command
+        defaults_of(typer.Context(commands.get_command(context, "run")), Path(named) if named else file)
 
 
 def self_test(options: RunOptions) -> Iterator[str]:

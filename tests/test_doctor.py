@@ -51,6 +51,38 @@ def test_a_damaged_model_is_not_well_and_the_rest_is_told(capfd: Captured, model
     assert "octave.onnx" in said["model"]
 
 
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("[run]\nstrength = 2", "strength: strength must be between 0 and 1, not 2"),
+        ("[run]\nquallity = 3", "quallity: there is no such option"),
+        (None, "No such file or directory"),
+    ],
+)
+@pytest.mark.parametrize("named", [True, False])
+def test_a_settings_file_with_which_no_run_begins_is_not_well(
+    capfd: Captured, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, named: bool, text: str | None, says: str
+) -> None:
+    file = tmp_path / "config.toml"
+    if text is not None:
+        file.write_text(text)
+    if named:
+        monkeypatch.setenv("BOKEH_CONFIG", str(file))
+    else:
+        monkeypatch.setattr(doctor, "user_file", lambda: file)
+    status, said = told(capfd)
+    well = text is None and not named  # the user's own file need not be there
+    assert status == (0 if well else 1)
+    assert {name for name, text in said.items() if "NOT WELL" in text} == (set() if well else {"settings"})
+    assert well or said["settings"].endswith(f"NOT WELL: {file}: {says}")
+
+
+def test_a_settings_file_that_is_right_is_well(capfd: Captured, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "c.toml").write_text("[run]\nf-number = 2\nfocus = [0.5, 0.5]\nout = 'x'")
+    monkeypatch.setenv("BOKEH_CONFIG", str(tmp_path / "c.toml"))
+    assert told(capfd)[0] == 0
+
+
 def test_a_device_that_is_not_there_is_not_well_and_the_package_is_named(capfd: Captured) -> None:
     absent = next(device for device in session.PACKAGES if not session.available(device))
     status, said = told(capfd, "--device", absent.value)
