@@ -140,7 +140,8 @@ class Reporter:
         if self.as_json:
             self._record(as_json(job))
         else:
-            self._record(os.fsencode(job.source) + b" -> " + os.fsencode(job.destination))
+            for place in job.targets:
+                self._record(os.fsencode(job.source) + b" -> " + os.fsencode(place))
 
     def failed(self, error: BokehError) -> None:
         """Tell of something that failed beside the photos."""
@@ -211,10 +212,12 @@ def as_json(photo: Outcome | Job) -> bytes:
     """One photo as a JSON object; a Job is one that would be done. Names that are not UTF-8 have their odd bytes as lone
     surrogates, as Python's os.fsencode takes them."""
     outcome = photo if isinstance(photo, Outcome) else None
+    files = photo.written if isinstance(photo, Outcome) else photo.targets
     return json.dumps(
         {
             "source": str(photo.source),
             "destination": None if photo.destination is None else str(photo.destination),
+            "maps": [str(path) for path in files if path != photo.destination],
             "status": "planned" if outcome is None else outcome.status,
             "seconds": None if outcome is None else round(outcome.elapsed_s, 3),
             "megapixels": None if outcome is None else round(outcome.megapixels, 3),

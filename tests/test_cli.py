@@ -1,6 +1,7 @@
 """Command lines: exit status, stdout records and files. The network is a fake; tests/test_run.py has the real one."""
 
 import importlib.util
+import json
 import os
 import signal
 import subprocess
@@ -184,6 +185,17 @@ def test_a_dry_run_prints_pairs_and_touches_nothing(folder: Path, opened: list[A
     assert main([*line, "--skip-existing"]) == 0
     assert len(capfd.readouterr().out.splitlines()) == 1
     assert main(line) == 1  # as the run itself would
+
+
+def test_a_dry_run_names_the_maps_too(folder: Path, capfd: Captured) -> None:
+    photo, out = folder / "a.jpg", folder.parent / "out"
+    line = ["run", str(photo), "-o", str(out), "--dry-run", "--save-maps"]
+    names = ["a.alpha.png", "a.defocus.png", "a.jpg"]
+    assert main(line) == 0
+    assert capfd.readouterr().out.splitlines() == [f"{photo} -> {out / name}" for name in names]
+    assert main([*line, "--json"]) == 0
+    told = json.loads(capfd.readouterr().out)
+    assert (told["maps"], told["destination"]) == ([str(out / name) for name in names[:2]], str(out / names[2]))
 
 
 @pytest.mark.usefixtures("opened")

@@ -228,6 +228,7 @@ def test_json_tells_of_every_photo_on_a_line(capfd: pytest.CaptureFixture[str]) 
     assert json.loads(lines[0]) == {
         "source": "in/a.jpg",
         "destination": "out/a.jpg",
+        "maps": ["out/a.alpha.png"],
         "status": "done",
         "seconds": 0.41,
         "megapixels": 12.0,
