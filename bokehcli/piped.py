@@ -30,7 +30,9 @@ def pipe_photo(sources: Sequence[Place], out: Place, options: RunOptions, runnin
         raise UsageError("a photo from stdin goes to stdout: give --out -")
     if len(sources) != 1 or os.path.isdir(sources[0]):
         raise UsageError("to stdout goes one photo: give one, or - for stdin")
-    if sys.stdout is None or sys.stdout.isatty():
+    if sys.stdout is None:
+        raise UsageError("stdout is closed: send the photo into a file or a pipe")
+    if sys.stdout.isatty():
         raise UsageError("stdout is a terminal: send the photo into a file or a pipe")
     source: Place = Path("stdin") if sources[0] == STDIN else sources[0]
     try:
@@ -49,7 +51,9 @@ def pipe_photo(sources: Sequence[Place], out: Place, options: RunOptions, runnin
 def _read(source: Place) -> bytes:
     if source != STDIN:
         return read_bytes(source)
-    if sys.stdin is None or sys.stdin.isatty():
+    if sys.stdin is None:
+        raise UsageError("stdin is closed: send a photo into it")
+    if sys.stdin.isatty():
         raise UsageError("stdin is a terminal: send a photo into it")
     try:
         photo = read_stdin(MAX_FILE_BYTES + 1)

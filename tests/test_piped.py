@@ -161,6 +161,15 @@ def test_a_terminal_gets_no_photo(png: bytes) -> None:
 
 
 @posix
+@pytest.mark.parametrize(("stream", "number"), [("stdin", 0), ("stdout", 1)])
+def test_a_closed_stream_is_called_so(stream: str, number: int) -> None:
+    command = ["sh", "-c", f'exec "$@" {number}>&-', "sh", sys.executable, "-m", "bokehcli", "run", "-", "--out", "-"]
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"bokeh: {stream} is closed: ".encode())
+
+
+@posix
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupt_while_the_photo_is_written_leaves_it_whole(photos: Path, number: signal.Signals) -> None:
     arguments = [photos / "rocket.jpg", "--out", "-", "--format", "png"]  # more than a pipe holds
