@@ -137,7 +137,7 @@ class Ledger:
         """Keep other runs from this ledger until the end. Raises LedgerError when another run has it, also over the whole where
         this one is over a part, or the other way round; two parts may run at once."""
         folder = self.path.parent
-        self._lock = Lock(folder / f"{self.path.name}-lock")
+        self._lock = Lock(folder / f"{self.path.name}-lock", self.out)
         for other in folder.glob(f"{PARTS if self.path.name == NAME else NAME}-lock"):
             self._lock.refuse(other)
 

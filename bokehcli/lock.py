@@ -5,17 +5,19 @@ from contextlib import suppress
 from pathlib import Path
 
 from bokehcli.errors import LedgerError
+from bokehcli.remote import Place
 
 
 class Lock:
     """Held from construction to `release`, in a file of that name.
 
     Where the file cannot be made, and where the system has no such locks (Windows, some shares), it holds nothing off. Raises
-    LedgerError when another process holds it.
+    LedgerError when another process holds it, which names out, what is written to.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, out: Place) -> None:
         self.path = path
+        self.out = out
         self._descriptor: int | None = None
         with suppress(ImportError, OSError):
             while self._descriptor is None:
@@ -61,4 +63,4 @@ class Lock:
             self._descriptor = None
 
     def _held(self) -> LedgerError:
-        return LedgerError(f"{self.path.parent}: another run is writing into this folder")
+        return LedgerError(f"{self.out}: another run is writing into this folder")

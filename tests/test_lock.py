@@ -8,13 +8,15 @@ import pytest
 from PIL import Image
 
 from bokehcli.cli import main
-from bokehcli.entries import NAME
+from bokehcli.entries import NAME, folder_of
 from bokehcli.errors import LedgerError
 from bokehcli.lock import Lock
+from bokehcli.remote import Url
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="there are no such locks")
 HOLD = (
-    "import sys, pathlib; from bokehcli.lock import Lock; Lock(pathlib.Path(sys.argv[1])); print(flush=True); sys.stdin.read()"
+    "import sys, pathlib; from bokehcli.lock import Lock\n"
+    "path = pathlib.Path(sys.argv[1]); Lock(path, path.parent); print(flush=True); sys.stdin.read()"
 )
 Captured = pytest.CaptureFixture[str]
 
@@ -31,13 +33,13 @@ def test_a_lock_is_one_processs_and_ends_with_it(tmp_path: Path) -> None:
     path = tmp_path / "out" / "lock"
     process = holding(path)
     with pytest.raises(LedgerError, match="another run"):
-        Lock(path)
+        Lock(path, path.parent)
     process.kill()  # by SIGKILL: it can undo nothing
     process.communicate()
     assert path.exists()
-    lock = Lock(path)
+    lock = Lock(path, path.parent)
     with pytest.raises(LedgerError):
-        Lock(path)
+        Lock(path, path.parent)
     lock.release()
     assert not path.exists()
     lock.release()
@@ -46,7 +48,7 @@ def test_a_lock_is_one_processs_and_ends_with_it(tmp_path: Path) -> None:
 def test_where_no_file_can_be_made_nothing_is_held_off(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     for path in (tmp_path / "file" / "lock", tmp_path / ("x" * 300)):
-        Lock(path).release()
+        Lock(path, path.parent).release()
 
 
 def test_a_second_run_into_a_folder_is_refused(tmp_path: Path, capfd: Captured) -> None:
@@ -74,5 +76,18 @@ def test_a_second_run_into_a_folder_is_refused(tmp_path: Path, capfd: Captured) 
     assert not list(out.glob("*-lock"))
     process = holding(out / f"{NAME}-lock")
     assert main(command) == 0  # there is nothing to do
+    process.kill()
+    process.communicate()
+
+
+def test_a_store_that_is_written_to_is_named_by_its_url(
+    tmp_path: Path, capfd: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("typer.get_app_dir", lambda name: str(tmp_path / name))
+    Image.new("RGB", (16, 12)).save(tmp_path / "a.png")
+    url = "memory://bucket/out"
+    process = holding(folder_of(Url(url)) / f"{NAME}-lock")
+    assert main(["run", str(tmp_path / "a.png"), "--out", url, "--strength", "0"]) == 2
+    assert capfd.readouterr().err == f"bokeh: {url}: another run is writing into this folder\n"
     process.kill()
     process.communicate()
