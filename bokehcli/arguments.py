@@ -1,6 +1,9 @@
 """Words of the command line as values, and its exit statuses."""
 
+from collections.abc import Callable
+from enum import StrEnum
 from pathlib import Path
+from typing import TypeVar
 
 import typer
 
@@ -8,6 +11,7 @@ from bokehcli.listing import STDIN
 from bokehcli.photo import Container
 from bokehcli.remote import URL, Place, place_of
 
+Choice = TypeVar("Choice", bound=StrEnum)
 SCHEDULERS = ("tcp", "tls", "ucx", "ws", "wss")  # ways to reach one that Dask knows
 ALL_DONE, FAILED, MISUSE = 0, 1, 2  # exit statuses; for interrupts see `bokehcli.interrupts.status_of`
 
@@ -32,6 +36,34 @@ def file_of(text: str) -> Path:
     if path == STDIN:
         raise typer.BadParameter("it cannot go to stdout; ./- is a file of that name")
     return path
+
+
+def number_of(text: str) -> float:
+    """A number; its range is checked with the options."""
+    try:
+        return float(text)
+    except ValueError:
+        raise typer.BadParameter(f"{text} is no number") from None
+
+
+def whole_of(text: str) -> int:
+    """A whole number, likewise."""
+    try:
+        return int(text)
+    except ValueError:
+        raise typer.BadParameter(f"{text} is no whole number") from None
+
+
+def one_of(choices: type[Choice]) -> Callable[[str], Choice]:
+    """What takes a word for one of these."""
+
+    def choice_of(text: str) -> Choice:
+        try:
+            return choices(text)
+        except ValueError:
+            raise typer.BadParameter(f"{text} is none of {', '.join(choices)}") from None
+
+    return choice_of
 
 
 def container_of(text: str) -> Container:

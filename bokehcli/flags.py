@@ -5,7 +5,18 @@ from typing import Annotated, Any
 
 import typer
 
-from bokehcli.arguments import container_of, file_of, path_of, pattern_of, point_of, scheduler_of, where_of
+from bokehcli.arguments import (
+    container_of,
+    file_of,
+    number_of,
+    one_of,
+    path_of,
+    pattern_of,
+    point_of,
+    scheduler_of,
+    where_of,
+    whole_of,
+)
 from bokehcli.command import help_with_everything
 from bokehcli.config import use_config
 from bokehcli.options import FASTEST_F_NUMBER, THREADS_A_CORE, Device, LensOptions, Unsure
@@ -27,6 +38,10 @@ def _switch(*names: str, panel: str, says: str) -> Any:
 
 def _patterns(name: str, says: str) -> Any:
     return _option(name, metavar="GLOB", parser=pattern_of, help=says, panel="Input")
+
+
+def _number(name: str, metavar: str, *, panel: str, says: str) -> Any:
+    return _option(name, metavar=metavar, parser=number_of, help=says, panel=panel)
 
 
 def report_file(panel: str | None = None) -> Any:
@@ -88,6 +103,7 @@ Quality = Annotated[
     _option(
         "--quality",
         metavar="1..100",
+        parser=whole_of,
         show_default="each photo's own",
         help="Quality of JPEG, WebP, AVIF and HEIC.",
         panel="Output",
@@ -141,25 +157,31 @@ Strength = Annotated[
     _option(
         "--strength",
         metavar="0..1",
+        parser=number_of,
         show_default=str(LensOptions.strength),
         help=f"How much blur; 1 is a portrait lens at f/{FASTEST_F_NUMBER}.",
         panel="Lens",
     ),
 ]
 FNumber = Annotated[
-    float | None, _option("--f-number", metavar="N", help="The same as an f-number; smaller is more.", panel="Lens")
+    float | None,
+    _number("--f-number", "N", panel="Lens", says="The same as an f-number; smaller is more."),
 ]
 Blades = Annotated[
-    int, _option("--blades", metavar="N", help="Blades of the aperture, 4 to 16; 0 is a round one.", panel="Lens")
+    int,
+    _option("--blades", metavar="N", parser=whole_of, help="Blades of the aperture, 4 to 16; 0 is a round one.", panel="Lens"),
 ]
 CatEye = Annotated[
-    float, _option("--cat-eye", metavar="0..1", help="How much the aperture is cut off towards corners.", panel="Lens")
+    float,
+    _number("--cat-eye", "0..1", panel="Lens", says="How much the aperture is cut off towards corners."),
 ]
 Highlights = Annotated[
-    float, _option("--highlights", metavar="0..1", help="How much clipped highlights glow when blurred.", panel="Lens")
+    float,
+    _number("--highlights", "0..1", panel="Lens", says="How much clipped highlights glow when blurred."),
 ]
 Grain = Annotated[
-    float, _option("--grain", metavar="0..2", help="How much of the photo's own grain the blur gets back.", panel="Lens")
+    float,
+    _number("--grain", "0..2", panel="Lens", says="How much of the photo's own grain the blur gets back."),
 ]
 Focus = Annotated[
     Any,  # a tuple would be taken for two arguments
@@ -174,17 +196,15 @@ Focus = Annotated[
 ]
 MinSubject = Annotated[
     float,
-    _option(
-        "--min-subject", metavar="0..1", help="Leave photos alone whose subject is a smaller share than this.", panel="Lens"
-    ),
+    _number("--min-subject", "0..1", panel="Lens", says="Leave photos alone whose subject is a smaller share than this."),
 ]
 MinClarity = Annotated[
     float,
-    _option(
+    _number(
         "--min-clarity",
-        metavar="0..1",
-        help="How sure the network must be of a subject; the higher, the fewer patches stay sharp.",
+        "0..1",
         panel="Lens",
+        says="How sure the network must be of a subject; the higher, the fewer patches stay sharp.",
     ),
 ]
 UnsureOption = Annotated[
@@ -192,6 +212,7 @@ UnsureOption = Annotated[
     _option(
         "--unsure",
         metavar="NAME",
+        parser=one_of(Unsure),
         help="How to blur where the network is unsure of the subject: gentle, full, or none, which leaves the photo alone.",
         panel="Lens",
     ),
@@ -209,14 +230,21 @@ Model = Annotated[
     ),
 ]
 DeviceOption = Annotated[
-    Device, _option("--device", metavar="NAME", help=f"Where the network runs: {', '.join(Device)}.", panel="Running")
+    Device,
+    _option(
+        "--device", metavar="NAME", parser=one_of(Device), help=f"Where the network runs: {', '.join(Device)}.", panel="Running"
+    ),
 ]
-Jobs = Annotated[int, _option("--jobs", metavar="N", help="Photos at once; 0 is what cores and memory allow.", panel="Running")]
+Jobs = Annotated[
+    int,
+    _option("--jobs", metavar="N", parser=whole_of, help="Photos at once; 0 is what cores and memory allow.", panel="Running"),
+]
 Threads = Annotated[
     int,
     _option(
         "--threads",
         metavar="N",
+        parser=whole_of,
         help=f"Threads for each photo, up to {THREADS_A_CORE} a core; 0 shares the cores out.",
         panel="Running",
     ),
@@ -232,11 +260,12 @@ Scheduler = Annotated[
     ),
 ]
 MaxMegapixels = Annotated[
-    float, _option("--max-megapixels", metavar="N", help="Refuse larger photos before decoding them.", panel="Running")
+    float,
+    _number("--max-megapixels", "N", panel="Running", says="Refuse larger photos before decoding them."),
 ]
 TimeLimit = Annotated[
     float,
-    _option("--time-limit", metavar="SECONDS", help="Give up a photo that takes longer; 0 is never.", panel="Running"),
+    _number("--time-limit", "SECONDS", panel="Running", says="Give up a photo that takes longer; 0 is never."),
 ]
 Config = Annotated[
     Path | None,

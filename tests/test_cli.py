@@ -250,6 +250,20 @@ def test_misuse_is_one_line_and_status_2(folder: Path, capfd: Captured, argument
     assert not places["out"].exists()
 
 
+@pytest.mark.parametrize(
+    ("option", "value", "says"),
+    [
+        ("--strength", "abc", "abc is no number"),
+        ("--jobs", "1.5", "1.5 is no whole number"),
+        ("--unsure", "maybe", "maybe is none of gentle, full, none"),
+        ("--device", "toaster", "toaster is none of auto, cpu, cuda, coreml, directml, openvino"),
+    ],
+)
+def test_a_value_that_is_none_is_told_plainly(folder: Path, capfd: Captured, option: str, value: str, says: str) -> None:
+    assert main(["run", str(folder), "--out", str(folder.parent / "out"), option, value]) == 2
+    assert capfd.readouterr().err == f"bokeh: Invalid value for '{option}': {says}\n"
+
+
 @pytest.mark.usefixtures("opened")
 @pytest.mark.parametrize("place", ["{in}", "{in}/a.jpg/r.txt", "-", "/proc/nowhere/r.txt"])
 def test_a_report_that_cannot_be_written_is_refused_before_the_first_photo(folder: Path, capfd: Captured, place: str) -> None:
