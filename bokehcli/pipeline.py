@@ -28,7 +28,7 @@ from bokehcli.pixels import from_unit, resize
 from bokehcli.preview import reduced, small_map, small_picture
 from bokehcli.remote import Place, Signature, Url
 from bokehcli.resources import keep_freed_memory
-from bokehcli.storage import ALREADY_EXISTS, exists, read_bytes, times_of, write_atomic
+from bokehcli.storage import ALL_MAY, ALREADY_EXISTS, exists, mode_of_result, read_bytes, times_of, write_atomic
 from bokehcli.subject import share_of_strength
 from bokehcli.tone import as_seen, curves_of
 
@@ -83,12 +83,13 @@ class Renderer:
                 self._look(job, findings)
             else:
                 times_ns = times_of(job.source) if self.options.metadata.preserve_times and job.photo is None else None
+                mode = mode_of_result(job.source) if job.photo is None else ALL_MAY
                 data = read_bytes(job.source) if job.photo is None else job.photo
                 rendering = self.render(data, str(job.source), findings)
                 if job.returns:
                     contents = files_of(job, rendering)
                 else:
-                    self._write(job, rendering, times_ns, written)
+                    self._write(job, rendering, times_ns, mode, written)
                     stored = {place: signature_of(place) for place in written if isinstance(place, Url)}
         except PhotoError as failure:
             error = str(failure)
@@ -118,7 +119,9 @@ class Renderer:
             preview=findings.preview,
         )
 
-    def _write(self, job: Job, rendering: Rendering, times_ns: tuple[int, int] | None, written: list[Place]) -> None:
+    def _write(
+        self, job: Job, rendering: Rendering, times_ns: tuple[int, int] | None, mode: int, written: list[Place]
+    ) -> None:
         """Write a job's files, the photo last, and note each in written. Raises WriteError."""
         for path, data in files_of(job, rendering):
             if path in job.doubtful and exists(path) and read_bytes(path) != data:
@@ -126,7 +129,7 @@ class Renderer:
             is_map, replaced = path != job.destination, path in job.replaces
             exclusive = self.options.existing is not Existing.OVERWRITE and not replaced
             if not (is_map and self.options.existing is Existing.SKIP and not replaced and exists(path)):
-                write_atomic(path, data, exclusive=exclusive, times_ns=None if is_map else times_ns)
+                write_atomic(path, data, exclusive=exclusive, times_ns=None if is_map else times_ns, mode=mode)
                 written.append(path)
 
     def render(self, data: bytes, name: str, findings: Findings) -> Rendering:

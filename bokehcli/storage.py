@@ -20,6 +20,8 @@ MAX_FILE_BYTES = 2**32
 
 DESCRIPTORS = Path("/proc/self/fd")  # Linux's names for open files
 
+ALL_MAY = 0o666  # the mode of a file that is open to all whom the umask lets
+
 ALREADY_EXISTS = "already exists; use --overwrite or --skip-existing"
 
 # What file systems answer that cannot link (FAT, exFAT, some network shares), or will not for this user.
@@ -62,10 +64,26 @@ def times_of(path: Place) -> tuple[int, int]:
     return status.st_atime_ns, status.st_mtime_ns
 
 
+def mode_of_result(source: Place) -> int:
+    """The most that a result may be open to others: only who may read the photo may read it, or write it. Raises ReadError."""
+    if isinstance(source, Url):
+        return ALL_MAY
+    try:
+        readable = source.stat().st_mode & 0o444
+    except OSError as error:
+        raise ReadError(str(source), _reason(error)) from error
+    return 0o600 | readable | readable >> 1  # w lies beside r
+
+
 def write_atomic(
-    path: Place, data: bytes | Iterable[bytes], *, exclusive: bool = False, times_ns: tuple[int, int] | None = None
+    path: Place,
+    data: bytes | Iterable[bytes],
+    *,
+    exclusive: bool = False,
+    times_ns: tuple[int, int] | None = None,
+    mode: int = ALL_MAY,
 ) -> None:
-    """Write a file whole or not at all, and make its folders. The mode is what the umask leaves of rw-rw-rw-.
+    """Write a file whole or not at all, and make its folders. The umask takes from the mode.
 
     data: all of it, or its pieces in what gives them anew each time that it is iterated over.
 
@@ -80,11 +98,11 @@ def write_atomic(
             return
         _make_folder(path.parent)
         try:
-            _write_nameless(path, data, exclusive, times_ns)
+            _write_nameless(path, data, exclusive, times_ns, mode)
         except OSError as error:
             if error.errno not in _NO_NAMELESS:
                 raise
-            _write_hidden(path, data, exclusive, times_ns)
+            _write_hidden(path, data, exclusive, times_ns, mode)
         _sync_folder(path.parent)
     except FileExistsError as error:
         raise WriteError(str(path), ALREADY_EXISTS) from error
@@ -144,7 +162,9 @@ def _fill(descriptor: int, data: bytes | Iterable[bytes]) -> None:
     os.fsync(descriptor)
 
 
-def _write_nameless(path: Path, data: bytes | Iterable[bytes], exclusive: bool, times_ns: tuple[int, int] | None) -> None:
+def _write_nameless(
+    path: Path, data: bytes | Iterable[bytes], exclusive: bool, times_ns: tuple[int, int] | None, mode: int
+) -> None:
     """Write to a file without a name in the folder, which goes with the process, and give it its name when it is whole.
 
     See open(2), O_TMPFILE. Raises OSError, of _NO_NAMELESS where the system or the file system has no such files.
@@ -152,7 +172,7 @@ def _write_nameless(path: Path, data: bytes | Iterable[bytes], exclusive: bool, 
     kind = getattr(os, "O_TMPFILE", None)
     if kind is None or not DESCRIPTORS.is_dir():
         raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP))
-    descriptor = os.open(path.parent, kind | os.O_WRONLY, 0o666)
+    descriptor = os.open(path.parent, kind | os.O_WRONLY, mode)
     try:
         _fill(descriptor, data)
         if times_ns is not None:
@@ -177,10 +197,12 @@ def _name(descriptor: int, path: Path) -> None:
         os.close(folder)
 
 
-def _write_hidden(path: Path, data: bytes | Iterable[bytes], exclusive: bool, times_ns: tuple[int, int] | None) -> None:
+def _write_hidden(
+    path: Path, data: bytes | Iterable[bytes], exclusive: bool, times_ns: tuple[int, int] | None, mode: int
+) -> None:
     """Write to a file with a hidden name, and rename it when it is whole."""
     with _hidden_name(path.parent) as temporary:
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), mode)
         try:
             _fill(descriptor, data)
         finally:

@@ -3,6 +3,8 @@
 import io
 import os
 import re
+import stat
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -130,6 +132,14 @@ def test_a_result_is_as_old_as_its_photo_on_request(tmp_path: Path, preserve: bo
     os.utime(job.source, (1_000_000_000, 900_000_000))
     assert renderer(metadata=MetadataOptions(preserve_times=preserve)).render_photo(job).status is Status.DONE
     assert (job.destination.stat().st_mtime == 900_000_000) is preserve
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX modes")
+def test_a_result_and_its_maps_are_as_private_as_the_photo(tmp_path: Path) -> None:
+    job = job_for(saved(tmp_path / "a.jpg", picture()), tmp_path / "out", save_maps=True)
+    tmp_path.joinpath("a.jpg").chmod(0o600)
+    assert renderer(save_maps=True).render_photo(job).status is Status.DONE
+    assert [stat.S_IMODE(path.stat().st_mode) for path in job.targets if isinstance(path, Path)] == [0o600] * 3
 
 
 def test_what_was_done_is_in_the_xmp_of_what_was_done_to(tmp_path: Path) -> None:

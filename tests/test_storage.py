@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from bokehcli import storage
 from bokehcli.errors import ReadError, WriteError
-from bokehcli.storage import MAX_FILE_BYTES, make_ready, read_bytes, times_of, write_atomic
+from bokehcli.storage import MAX_FILE_BYTES, make_ready, mode_of_result, read_bytes, times_of, write_atomic
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="POSIX file system")
 
@@ -132,6 +133,32 @@ def test_the_mode_is_what_the_umask_leaves(tmp_path: Path) -> None:
     finally:
         os.umask(before)
     assert stat.S_IMODE((tmp_path / "a.jpg").stat().st_mode) == 0o640
+
+
+@posix
+@pytest.mark.parametrize("hidden", [False, True])
+@pytest.mark.parametrize(
+    ("photos_mode", "umask", "mode"),
+    [
+        *((0o600, 0o022, 0o600), (0o640, 0o022, 0o640), (0o644, 0o022, 0o644), (0o755, 0o002, 0o664)),
+        *((0o400, 0o022, 0o600), (0o444, 0o022, 0o644), (0o604, 0o000, 0o606), (0o644, 0o077, 0o600)),
+    ],
+)
+def test_a_result_is_open_to_nobody_who_may_not_read_the_photo(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, photos_mode: int, umask: int, mode: int, hidden: bool
+) -> None:
+    if hidden:
+        monkeypatch.setattr(storage, "DESCRIPTORS", tmp_path / "nowhere")
+    (tmp_path / "in.jpg").touch()
+    (tmp_path / "in.jpg").chmod(photos_mode)
+    before = os.umask(umask)
+    try:
+        write_atomic(tmp_path / "a.jpg", b"", mode=mode_of_result(tmp_path / "in.jpg"))
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "a.jpg").stat().st_mode) == mode
+    with pytest.raises(ReadError, match="No such file"):
+        mode_of_result(tmp_path / "absent.jpg")
 
 
 @posix
