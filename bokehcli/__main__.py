@@ -7,11 +7,17 @@ where they run, so that those processes start a quarter of a second sooner.
 import sys
 
 
-def main() -> int:
-    """Run the process's command line and return the exit status."""
-    from bokehcli import cli
+INTERRUPTED = 130  # as a shell has it
 
-    return cli.main()
+
+def main() -> int:
+    """Run the process's command line and return the exit status; to be interrupted during the imports is no fault."""
+    try:
+        from bokehcli import cli
+
+        return cli.main()
+    except KeyboardInterrupt:
+        return INTERRUPTED
 
 
 if __name__ == "__main__":

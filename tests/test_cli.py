@@ -352,6 +352,21 @@ def test_an_interrupt_before_the_batch_is_status_130_too(folder: Path, monkeypat
 
 
 @pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="names are Unicode there")
+@pytest.mark.parametrize("module", ["bokehcli", "bokehcli.trainer"])
+def test_an_interrupt_while_modules_are_imported_is_no_traceback(module: str) -> None:
+    script = (
+        "import runpy, sys\n"
+        "class Interrupted:\n"
+        "    def find_spec(self, name, *_):\n"
+        "        if name in ('typer', 'torch'):\n"
+        "            raise KeyboardInterrupt\n"
+        "sys.meta_path.insert(0, Interrupted())\n"
+        f"runpy.run_module('{module}', run_name='__main__')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (130, "")
+
+
 def test_names_that_are_not_utf_8_go_through(tmp_path: Path) -> None:
     name = os.fsdecode(b"caf\xe9\xff.jpg")
     Image.new("RGB", (8, 8)).save(tmp_path / name)

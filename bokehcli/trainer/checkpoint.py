@@ -14,6 +14,7 @@ from bokehcli.trainer.loop import State, TrainOptions
 from bokehcli.trainer.networks import KINDS, LENS, name_of
 from bokehcli.trainer.schedule import stage_from
 
+CHECKPOINT = "last.ckpt"  # in the output folder
 FORMAT = 1
 COLAB = "COLAB_RELEASE_TAG"  # in the environment there
 

@@ -1,0 +1,56 @@
+"""What a run of training says, and the signals that it hears."""
+
+import signal
+import sys
+import time
+from types import FrameType
+
+from bokehcli.trainer.loop import Record
+
+
+class Stop:
+    """Set by Ctrl-C or SIGTERM; the loop looks at it between steps."""
+
+    def __init__(self) -> None:
+        self.asked = False
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self.ask)
+
+    def ask(self, _number: int, _frame: FrameType | None) -> None:
+        """Ask for a stop; a second time is once too often for a checkpoint."""
+        if self.asked:
+            raise KeyboardInterrupt
+        self.asked = True
+
+
+class Report:
+    """A line on stderr every few seconds: step, level, loss, learning rate, pictures a second, time left."""
+
+    EVERY_S = 5.0
+
+    def __init__(self, steps: int) -> None:
+        self.steps = steps
+        self.losses: list[float] = []
+        self.pictures = 0
+        self.since = time.monotonic()
+
+    def add(self, record: Record) -> None:
+        """Take in one step."""
+        self.losses.append(record.loss)
+        self.pictures += record.pictures
+        elapsed_s = time.monotonic() - self.since
+        if elapsed_s < self.EVERY_S and record.step < self.steps:
+            return
+        stage = record.stage
+        level = f"{stage.octaves} octaves" if stage.octaves else f"level {stage.lowest}"
+        left_min = (self.steps - record.step) * elapsed_s / len(self.losses) / 60
+        say(
+            f"step {record.step}/{self.steps}  {level} at {stage.size} px  loss {sum(self.losses) / len(self.losses):.4f}  "
+            f"rate {record.rate:.2e}  {self.pictures / elapsed_s:.1f} pictures/s  {left_min:.0f} min left"
+        )
+        self.losses, self.pictures, self.since = [], 0, time.monotonic()
+
+
+def say(text: str) -> None:
+    """One line for people."""
+    print(text, file=sys.stderr, flush=True)
