@@ -7,6 +7,8 @@
     |-- DeviceError           an execution provider that was asked for and is not there
     |-- LedgerError           the record in the output folder cannot be read or written
     |-- WorkerError           a process to render photos in that could not be started
+    |-- TrainingError         training that cannot go on
+    |   `-- DivergenceError   for its numbers are not finite any more
     `-- PhotoError            one photo could not be done; the batch goes on
         |-- ReadError         the file cannot be read
         |-- DecodeError       the bytes are not a photo that can be decoded
@@ -44,6 +46,14 @@ class LedgerError(BokehError):
 
 class WorkerError(BokehError):
     """A process to render photos in that could not be started, or died before it took up a photo."""
+
+
+class TrainingError(BokehError):
+    """Training that cannot go on; what was done until then is worth keeping."""
+
+
+class DivergenceError(TrainingError):
+    """Training whose loss or gradients are not finite: the network is of no use any more, and older ones are."""
 
 
 class PhotoError(BokehError):

@@ -9,6 +9,7 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
+from bokehcli.errors import ModelError
 from bokehcli.model import PICTURE, PictureCard
 from bokehcli.opencv import cv2
 from bokehcli.options import InferOptions
@@ -48,16 +49,18 @@ class PictureNetwork:
         return picture
 
     def run(self, photo: Float) -> Float:
-        """One run of the network: (h, w, 3) in [0, 1], sides multiples of the card's, to the same."""
+        """One run of the network: (h, w, 3) in [0, 1], sides multiples of the card's, to the same. Raises ModelError."""
         planes = np.ascontiguousarray(photo.transpose(2, 0, 1)[None])
         picture: Float = self.session.run(None, {"photo": planes})[0][0].transpose(1, 2, 0)
+        if not np.isfinite(picture).all():
+            raise ModelError(f"{self.card.path(PICTURE)}: gives a picture with values that are not finite")
         return np.clip(picture, 0.0, 1.0)
 
     def render(self, image: Image, curves: Curves = SRGB) -> Image:
         """A photo as the network renders it.
 
         image: (H, W, 3) uint8, uint16 or float32 (white at 1), RGB, encoded by `curves`. Returns the photo's shape and
-        type. The network sees the photo at the card's size, or at its own if that is smaller.
+        type. The network sees the photo at the card's size, or at its own if that is smaller. Raises ModelError.
         """
         small = resize(image, fit_within((image.shape[0], image.shape[1]), self.card.long_side))
         seen = as_seen(small, curves)

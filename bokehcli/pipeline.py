@@ -14,7 +14,7 @@ from bokehcli.decode import decode_photo, weight_of
 from bokehcli.discover import CONTAINER_OF_SUFFIX, Job
 from bokehcli.encode import Encoding, encode_image, encode_map, encoding_losses
 from bokehcli.entries import signature_of
-from bokehcli.errors import BokehError, EncodeError, PhotoError, ReadError, UnsupportedPhoto, WriteError
+from bokehcli.errors import BokehError, EncodeError, ModelError, PhotoError, ReadError, UnsupportedPhoto, WriteError
 from bokehcli.infer import Maps, Network, open_network
 from bokehcli.lens import render
 from bokehcli.metadata import attach_metadata
@@ -157,13 +157,19 @@ class Renderer:
         return Rendering(encoded, alpha, defocus)
 
     def develop(self, photo: Photo, findings: Findings) -> tuple[Photo, Maps | None, str | None]:
-        """The photo rendered, its maps if the model gives such, and what was done, None where it stays as it is."""
+        """The photo rendered, its maps if the model gives such, and what was done, None where it stays as it is.
+
+        Raises UnsupportedPhoto where a model that gives pictures has none of this photo.
+        """
         if self.network is None:
             return photo, None, None
         curves = curves_of(photo.carried.icc)
         if isinstance(self.network, PictureNetwork):
             edit = f"shallow depth of field: by model {self.network.card.digest()[:12]}"
-            return replace(photo, image=self.network.render(photo.image, curves)), None, edit
+            try:
+                return replace(photo, image=self.network.render(photo.image, curves)), None, edit
+            except ModelError as error:
+                raise UnsupportedPhoto(photo.name, str(error)) from error
         maps = self.network.predict(as_seen(photo.image, curves), self.options.focus)
         lens = self._lens(maps, findings)
         if lens.strength > 0:

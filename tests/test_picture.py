@@ -53,6 +53,13 @@ class Tinted(torch.nn.Module):
         return photo * 0.5
 
 
+class Broken(torch.nn.Module):
+    """Not a number where the photo is black."""
+
+    def forward(self, photo: Any) -> Any:
+        return photo / photo
+
+
 def written(folder: Path, module: torch.nn.Module) -> PictureCard:
     card, _ = export_picture(module, folder, {}, torch.rand(1, 3, 64, 128), LONG_SIDE, 64)
     assert isinstance(card, PictureCard)
@@ -166,6 +173,18 @@ def test_a_batch_is_rendered_by_a_model_of_pictures(photos: Path, tmp_path: Path
     assert b"by model" in (tmp_path / "out" / "astronaut.jpg").read_bytes()
 
 
+def test_a_picture_that_is_not_finite_is_a_failed_photo(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    written(tmp_path / "model", Broken())
+    black = np.zeros((64, 64, 3), np.uint8)
+    cv2.imwrite(str(tmp_path / "black.png"), black)
+    cv2.imwrite(str(tmp_path / "grey.png"), black + 99)
+    line = ["run", *map(str, (tmp_path / "black.png", tmp_path / "grey.png"))]
+    assert main([*line, "--out", str(tmp_path / "out"), "--model", str(tmp_path / "model")]) == 1
+    assert f"{tmp_path / 'black.png'}: {tmp_path / 'model' / 'picture.onnx'}: gives " in capfd.readouterr().err
+    assert not (tmp_path / "out" / "black.png").exists()
+    assert (tmp_path / "out" / "grey.png").exists()
+
+
 @pytest.mark.parametrize("asked", [["--focus", "0.5,0.5"], ["--save-maps"], ["--strength", "0.3"]], ids=str)
 def test_what_such_a_model_cannot_be_told_is_misuse(
     photos: Path, tmp_path: Path, asked: list[str], capfd: pytest.CaptureFixture[str]
@@ -175,6 +194,11 @@ def test_what_such_a_model_cannot_be_told_is_misuse(
     assert main([*line, *asked]) == 2
     assert "gives pictures" in capfd.readouterr().err
     assert not (tmp_path / "out" / "rocket.jpg").exists()
+
+
+def test_a_network_of_pictures_that_are_no_numbers_is_not_exported(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="differ by nan"):
+        export_picture(Broken(), tmp_path, {}, torch.zeros(1, 3, 64, 128), LONG_SIDE, 64)
 
 
 def test_options_are_checked_against_the_kind_of_model() -> None:

@@ -19,7 +19,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="training is optional")
 pytest.importorskip("onnx", reason="training is optional")
 
-from bokehcli.errors import ModelError, UsageError  # noqa: E402 (torch may be absent)
+from bokehcli.errors import DivergenceError, ModelError, UsageError  # noqa: E402 (torch may be absent)
 from bokehcli.infer import open_network  # noqa: E402
 from bokehcli.model import POINTED, ROLES, ModelCard, find_model  # noqa: E402
 from bokehcli.pixels import focus_hint  # noqa: E402
@@ -497,6 +497,36 @@ def test_resuming_equals_not_stopping(make: Maker, tmp_path: Path, workers: int)
             assert torch.equal(value, theirs.state_dict()[name]), name
 
 
+@pytest.mark.parametrize("poisoned", ["loss", "gradient"])
+def test_numbers_that_are_not_finite_reach_neither_weights_nor_average(
+    make: Maker, poisoned: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state = State(options(steps=3, stages=ONE_STAGE))
+    steps = train(state, make)
+    next(steps)
+    weights = [[p.clone() for p in network.parameters()] for network in (state.network, state.average)]
+    if poisoned == "loss":
+        monkeypatch.setattr(state.kind, "losses", lambda network, *_: [next(network.parameters()).sum() * float("nan")])
+    else:
+        next(state.network.parameters()).register_hook(lambda slope: slope * float("inf"))
+    with pytest.raises(DivergenceError, match="step 2: "):
+        next(steps)
+    assert state.step == 1
+    for network, before in zip((state.network, state.average), weights, strict=True):
+        assert all(torch.equal(now, then) for now, then in zip(network.parameters(), before, strict=True))
+
+
+def test_a_state_that_is_not_finite_replaces_no_checkpoint(tmp_path: Path) -> None:
+    state = State(options())
+    save_checkpoint(state, tmp_path / "a.ckpt")
+    before = (tmp_path / "a.ckpt").read_bytes()
+    with torch.no_grad():
+        state.average.octave.head.bias[0] = float("inf")
+    with pytest.raises(DivergenceError, match=r"a\.ckpt: not replaced"):
+        save_checkpoint(state, tmp_path / "a.ckpt")
+    assert (tmp_path / "a.ckpt").read_bytes() == before
+
+
 def test_a_checkpoint_that_is_none_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "a.ckpt"
     path.write_bytes(b"no")
@@ -641,10 +671,11 @@ def test_an_export_that_computes_something_else_is_refused(make: Maker, tmp_path
     card = export_model(state.average, tmp_path, {})
     batch = collate([make(5, number, 128, False) for number in range(2)])
     assert parity(state.average, card, batch.photo, batch.hint) < 1e-3
-    with torch.no_grad():
-        state.average.octave.head.bias[0] += 1.0
-    with pytest.raises(ModelError, match="differ"):
-        parity(state.average, card, batch.photo, batch.hint)
+    for wrong in (1.0, float("nan")):
+        with torch.no_grad():
+            state.average.octave.head.bias[0] += wrong
+        with pytest.raises(ModelError, match="differ"):
+            parity(state.average, card, batch.photo, batch.hint)
 
 
 def test_large_kernels_are_stored_in_eight_bits_and_small_ones_in_sixteen() -> None:
@@ -1000,6 +1031,14 @@ def test_a_place_where_no_folder_can_be_is_misuse(training_folder: Path, tmp_pat
     assert done.returncode == 2
     assert done.stderr.splitlines()[-1].startswith(f"bokeh train: {place}: no folder can be made there (")
     assert "Traceback" not in done.stderr
+
+
+def test_training_that_diverges_is_one_line_and_leaves_no_model(training_folder: Path, tmp_path: Path) -> None:
+    arguments = ("--preset", "tiny", "--steps", "100", "--threads", "1", "--rate", "1e30")
+    done = bokeh("train", training_folder, "--out", tmp_path / "model", *arguments)
+    assert done.returncode == 1
+    assert "bokeh train: step 2: the loss is " in done.stderr.splitlines()[-1]
+    assert not list((tmp_path / "model").iterdir())
 
 
 def test_a_step_without_pictures_is_refused(tmp_path: Path) -> None:

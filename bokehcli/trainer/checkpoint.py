@@ -8,9 +8,9 @@ from typing import Any
 
 import torch
 
-from bokehcli.errors import ModelError
+from bokehcli.errors import DivergenceError, ModelError
 from bokehcli.model import POINTED
-from bokehcli.trainer.loop import State, TrainOptions
+from bokehcli.trainer.loop import CURE, State, TrainOptions
 from bokehcli.trainer.networks import KINDS, LENS, name_of
 from bokehcli.trainer.schedule import stage_from
 
@@ -24,8 +24,10 @@ def save_checkpoint(state: State, path: Path) -> None:
 
     In Colab the old file is emptied first. It may lie on a mounted drive, which is said to keep what goes in its bin, where it
     still counts (googlecolab/colabtools, issue 1269): half a gigabyte every three minutes. Killed in between,
-    `load_checkpoint` finds the new one.
+    `load_checkpoint` finds the new one. Raises DivergenceError, and leaves what is there, for a state that is not finite.
     """
+    if not state.is_finite():
+        raise DivergenceError(f"{path}: not replaced, for after step {state.step} the weights are not finite; {CURE}")
     held = {
         "format": FORMAT,
         "network": state.network.state_dict(),

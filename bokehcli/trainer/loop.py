@@ -1,6 +1,7 @@
 """The training loop: yields a record after each step; logging and saving belong to the caller."""
 
 import copy
+import math
 import os
 import signal
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
+from bokehcli.errors import DivergenceError
 from bokehcli.trainer.batch import Batch, stacked
 from bokehcli.trainer.data import Maker, Sample
 from bokehcli.trainer.network import NetworkOptions
@@ -20,6 +22,7 @@ from bokehcli.trainer.schedule import STAGES, Stage, learning_rate, stage_at
 
 AVERAGE_DECAY = 0.999
 CLIP_NORM = 1.0
+CURE = "a lower --rate may help"
 WORKER_NICE = 15  # added to the niceness of the processes that make samples
 
 
@@ -78,6 +81,11 @@ class State:
     def stage(self) -> Stage:
         """The stage of the last step."""
         return stage_at(max(0, self.step - 1), self.options.steps, self.options.stages)
+
+    def is_finite(self) -> bool:
+        """Whether all of the network's and the average's numbers are."""
+        tensors = [*self.network.state_dict().values(), *self.average.state_dict().values()]
+        return all(bool(x.isfinite().all()) for x in tensors)
 
     def update_average(self) -> None:
         """Move the average towards the network; faster at first."""
@@ -138,7 +146,8 @@ def has_bfloat16(device: torch.device) -> bool:
 def train(state: State, make: Maker, features: nn.Module | None = None) -> Iterator[Record]:
     """Train from `state.step` to the end of the schedule, a record a step; `state` is up to date at every record.
 
-    features: what a perceptual loss compares, on the state's device, for kinds of network that have such a loss.
+    features: what a perceptual loss compares, on the state's device, for kinds of network that have such a loss. Raises
+    DivergenceError before a loss or gradients that are not finite reach the weights.
     """
     options, kind, network = state.options, state.kind, state.network
     if options.threads:
@@ -165,8 +174,11 @@ def train(state: State, make: Maker, features: nn.Module | None = None) -> Itera
             loss = torch.stack(kind.losses(network, samples.to(state.device), stage, features)).mean()
         state.optimiser.zero_grad(set_to_none=True)
         torch.autograd.backward(loss)
-        torch.nn.utils.clip_grad_norm_(network.parameters(), CLIP_NORM)
+        steepness = torch.nn.utils.clip_grad_norm_(network.parameters(), CLIP_NORM)
+        loss_now = float(loss.detach())
+        if not (math.isfinite(loss_now) and bool(steepness.isfinite())):
+            raise DivergenceError(f"step {state.step + 1}: the loss is {loss_now:g}, its slope {float(steepness):g}; {CURE}")
         state.optimiser.step()
         state.step += 1
         state.update_average()
-        yield Record(state.step, float(loss.detach()), rate, len(samples.photo), stage)
+        yield Record(state.step, loss_now, rate, len(samples.photo), stage)

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from bokehcli.errors import BokehError, MissingDependency, UsageError
+from bokehcli.errors import BokehError, MissingDependency, TrainingError, UsageError
 from bokehcli.model import find_lens_model
 from bokehcli.opencv import cv2
 from bokehcli.pairs import is_pairs, told
@@ -27,7 +27,7 @@ from bokehcli.trainer.report import Report, Stop, say
 from bokehcli.trainer.samples import MIXED, make_sample
 from bokehcli.trainer.start import device_of, network_of, new_state, resumed_state
 
-ALL_DONE, MISUSE, INTERRUPTED = 0, 2, 130
+ALL_DONE, FAILED, MISUSE, INTERRUPTED = 0, 1, 2, 130
 DECODE_LONG_SIDE = 1280
 GIB = 1 << 30
 
@@ -131,7 +131,10 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def main() -> int:
-    """Exit status 0: done. 2: misuse. 130: interrupted, with a checkpoint. Raises KeyboardInterrupt for one without."""
+    """Exit status 0: done. 1: training could not go on. 2: misuse. 130: interrupted, with a checkpoint.
+
+    Raises KeyboardInterrupt where there was no time for one.
+    """
     try:
         if sys.argv[1:2] == ["export"]:
             from bokehcli.trainer.quantise import main as export
@@ -140,4 +143,4 @@ def main() -> int:
         return run(parser().parse_args())
     except BokehError as error:
         say(f"bokeh train: {error}")
-        return MISUSE
+        return FAILED if isinstance(error, TrainingError) else MISUSE
