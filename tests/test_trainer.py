@@ -45,6 +45,7 @@ from bokehcli.trainer.network import (  # noqa: E402
     upsample,
 )
 from bokehcli.trainer.pairs import Pairs  # noqa: E402
+from bokehcli.trainer.report import Stop  # noqa: E402
 from bokehcli.trainer.samples import MIXED, MIXES, UNPOINTED, make_sample  # noqa: E402
 from bokehcli.trainer.scenes import layout, neighbouring  # noqa: E402
 from bokehcli.trainer.warm import load_exported  # noqa: E402
@@ -991,7 +992,8 @@ def test_pairs_train_through_the_lens_alone(tmp_path: Path, photos: Path) -> Non
     assert find_model(tmp_path / "more").about["trained"]["steps"] == 3
 
 
-def test_an_interrupt_leaves_a_checkpoint_and_a_model(training_folder: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["terminal", "scheduler"])
+def test_an_interrupt_leaves_a_checkpoint_and_a_model(training_folder: Path, tmp_path: Path, number: signal.Signals) -> None:
     command = [sys.executable, "-m", "bokehcli", "train", str(training_folder), "--out", str(tmp_path / "model")]
     command += ["--preset", "tiny", "--steps", "100000", "--threads", "1"]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True) as child:
@@ -999,12 +1001,23 @@ def test_an_interrupt_leaves_a_checkpoint_and_a_model(training_folder: Path, tmp
         for line in child.stderr:
             if line.startswith("step"):
                 break
-        os.killpg(child.pid, signal.SIGINT)  # as a terminal does, to every process of the group
+        os.killpg(child.pid, number)  # as a terminal does, to every process of the group
         rest = child.stderr.read()
     assert child.returncode == 130, rest
     assert "Traceback" not in rest
     assert load_checkpoint(tmp_path / "model" / "last.ckpt").step > 0
     assert (tmp_path / "model" / "card.json").exists()
+
+
+def test_of_all_signals_a_second_ctrl_c_alone_leaves_no_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(signal, "signal", mock.Mock())
+    stop = Stop()
+    assert not stop.asked
+    for number in (signal.SIGTERM, signal.SIGTERM, signal.SIGINT, signal.SIGTERM):
+        stop.ask(number, None)
+        assert stop.asked
+    with pytest.raises(KeyboardInterrupt):
+        stop.ask(signal.SIGINT, None)
 
 
 @pytest.mark.parametrize(

@@ -128,14 +128,17 @@ class Numbers:
 
 
 def start_worker(_: int) -> None:
-    """A worker leaves Ctrl-C to the process that writes the checkpoint, and the cores to that process's arithmetic.
+    """A worker leaves Ctrl-C and SIGTERM to the process that writes the checkpoint, and the cores to that one's arithmetic.
+
+    That process tells it when to end, and a worker whose process is gone ends by itself.
 
     All threads of a layer wait for the slowest, so that a worker which takes one of two cores for a while stops both:
     with one that stands back, two cores trained on 22 instead of 17 pictures a second.
     """
     if hasattr(os, "nice"):
         os.nice(WORKER_NICE)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
 
 
 def has_bfloat16(device: torch.device) -> bool:

@@ -9,17 +9,24 @@ from bokehcli.trainer.loop import Record
 
 
 class Stop:
-    """Set by Ctrl-C or SIGTERM; the loop looks at it between steps."""
+    """Set by Ctrl-C or SIGTERM; the loop looks at it between steps.
+
+    Whoever ends all processes of a group sends SIGTERM here, too, and the command that waits passes its own on: any number of
+    them are one.
+    """
 
     def __init__(self) -> None:
         self.asked = False
+        self.interrupted = False
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self.ask)
 
-    def ask(self, _number: int, _frame: FrameType | None) -> None:
-        """Ask for a stop; a second time is once too often for a checkpoint."""
-        if self.asked:
-            raise KeyboardInterrupt
+    def ask(self, number: int, _frame: FrameType | None) -> None:
+        """Ask for a stop; a second Ctrl-C is once too often for a checkpoint."""
+        if number == signal.SIGINT:
+            if self.interrupted:
+                raise KeyboardInterrupt
+            self.interrupted = True
         self.asked = True
 
 
