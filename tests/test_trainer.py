@@ -19,7 +19,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="training is optional")
 pytest.importorskip("onnx", reason="training is optional")
 
-from bokehcli.errors import DivergenceError, ModelError, UsageError  # noqa: E402 (torch may be absent)
+from bokehcli.errors import DivergenceError, ModelError, TrainingError, UsageError  # noqa: E402 (torch may be absent)
 from bokehcli.infer import open_network  # noqa: E402
 from bokehcli.model import POINTED, ROLES, ModelCard, find_model  # noqa: E402
 from bokehcli.pixels import focus_hint  # noqa: E402
@@ -48,6 +48,7 @@ from bokehcli.trainer.pairs import Pairs  # noqa: E402
 from bokehcli.trainer.report import Stop  # noqa: E402
 from bokehcli.trainer.samples import MIXED, MIXES, UNPOINTED, make_sample  # noqa: E402
 from bokehcli.trainer.scenes import layout, neighbouring  # noqa: E402
+from bokehcli.trainer.training import learn  # noqa: E402
 from bokehcli.trainer.warm import load_exported  # noqa: E402
 from bokehcli.trainer.weights import EIGHT_BITS_FROM, as_stored, eight_bits, stored_weights  # noqa: E402
 
@@ -515,6 +516,36 @@ def test_numbers_that_are_not_finite_reach_neither_weights_nor_average(
     assert state.step == 1
     for network, before in zip((state.network, state.average), weights, strict=True):
         assert all(torch.equal(now, then) for now, then in zip(network.parameters(), before, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("fault", "workers"), [("raises", 0), ("raises", 1), ("dies", 1), ("loop", 1)], ids=str
+)
+def test_whatever_ends_training_what_was_done_is_kept(
+    make: Maker, tmp_path: Path, capfd: pytest.CaptureFixture[str], workers: int, fault: str
+) -> None:
+    here = os.getpid()
+
+    def failing(seed: int, number: int, size: int, fine: bool) -> Any:
+        if number >= 2 * 8 and fault == "raises":
+            raise RuntimeError("first line\nsecond line")
+        if number >= 2 * 8 and fault == "dies" and os.getpid() != here:
+            os._exit(1)
+        return make(seed, number, size, fine)
+
+    state = State(options(steps=4, stages=ONE_STAGE, workers=workers))
+    if fault == "loop":
+        state.optimiser.register_step_pre_hook(lambda *_: None if state.step < 2 else 1 / 0)
+    arguments = parser().parse_args(["photos", "--out", str(tmp_path)])
+    with pytest.raises(TrainingError) as caught:
+        learn(state, failing, arguments, mock.Mock(), mock.Mock(asked=False))
+    assert "\n" not in str(caught.value)
+    kept = load_checkpoint(tmp_path / "last.ckpt")
+    assert kept.step == state.step
+    assert kept.step == 2 or fault == "dies"
+    assert f"step {state.step} is in {tmp_path / 'last.ckpt'}" in capfd.readouterr().err
+    for mine, theirs in zip(kept.average.parameters(), state.average.parameters(), strict=True):
+        assert torch.equal(mine, theirs)
 
 
 def test_a_state_that_is_not_finite_replaces_no_checkpoint(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
-from bokehcli.errors import DivergenceError
+from bokehcli.errors import DivergenceError, TrainingError
 from bokehcli.trainer.batch import Batch, stacked
 from bokehcli.trainer.data import Maker, Sample
 from bokehcli.trainer.network import NetworkOptions
@@ -146,11 +146,33 @@ def has_bfloat16(device: torch.device) -> bool:
     return device.type != "cpu" or torch.backends.cpu.get_cpu_capability().startswith("AVX512")
 
 
+def arriving(loader: DataLoader[Any]) -> Iterator[Batch]:
+    """What the loader gives. Raises TrainingError where a process that makes samples fails or dies.
+
+    Its processes are told to end here, not when the loader is forgotten: they are deaf to SIGTERM, and Python waits for them.
+    """
+    batches = iter(loader)
+    try:
+        yield from batches
+    except Exception as error:  # whatever it was there, with that process's traceback in its message
+        raise TrainingError(f"no more samples: {cause_of(error)}") from error
+    finally:
+        if loader.num_workers:
+            batches._shutdown_workers()  # type: ignore[attr-defined]  # PyTorch has no public way
+
+
+def cause_of(error: Exception) -> str:
+    """What happened, in one line; of a message that holds a traceback, the last one."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return lines[-1] if any(line.startswith("Traceback") or "Original Traceback" in line for line in lines) else lines[0]
+
+
 def train(state: State, make: Maker, features: nn.Module | None = None) -> Iterator[Record]:
     """Train from `state.step` to the end of the schedule, a record a step; `state` is up to date at every record.
 
     features: what a perceptual loss compares, on the state's device, for kinds of network that have such a loss. Raises
-    DivergenceError before a loss or gradients that are not finite reach the weights.
+    DivergenceError before a loss or gradients that are not finite reach the weights, and TrainingError where there are no
+    samples to be had.
     """
     options, kind, network = state.options, state.kind, state.network
     if options.threads:
@@ -165,8 +187,7 @@ def train(state: State, make: Maker, features: nn.Module | None = None) -> Itera
         prefetch_factor=3 if options.workers else None,
         pin_memory=state.device.type == "cuda",
     )
-    samples: Batch
-    for samples in loader:
+    for samples in arriving(loader):
         stage = stage_at(state.step, options.steps, options.stages)
         rate = learning_rate(state.step, options.steps, options.rate, options.stages)
         for group in state.optimiser.param_groups:

@@ -5,12 +5,13 @@ import dataclasses
 import functools
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import torch
 from torch import nn
 
-from bokehcli.errors import BokehError, MissingDependency, TrainingError, UsageError
+from bokehcli.errors import BokehError, DivergenceError, MissingDependency, TrainingError, UsageError
 from bokehcli.model import find_lens_model
 from bokehcli.opencv import cv2
 from bokehcli.pairs import is_pairs, told
@@ -20,7 +21,7 @@ from bokehcli.trainer.command import check, command_of, parser, preset_of
 from bokehcli.trainer.data import VALIDATION_PART, Library, Maker, find_items
 from bokehcli.trainer.describe import described
 from bokehcli.trainer.features import load_features
-from bokehcli.trainer.loop import State, has_bfloat16, train
+from bokehcli.trainer.loop import State, cause_of, has_bfloat16, train
 from bokehcli.trainer.pairs import Pairs
 from bokehcli.trainer.preview import preview_batch, write_preview
 from bokehcli.trainer.report import Report, Stop, say
@@ -72,6 +73,39 @@ def look(state: State, samples: Batch, folder: Path) -> None:
         say(f"step {state.step}: {line}")
 
 
+def learn(
+    state: State, make: Maker, arguments: argparse.Namespace, samples: Batch, stop: Stop, features: nn.Module | None = None
+) -> None:
+    """Train until the schedule, the minutes or the user end it, with a checkpoint at the end.
+
+    samples: to look at. Raises TrainingError, or another BokehError, after a checkpoint if the state is good for one.
+    """
+    checkpoint, report = arguments.out / CHECKPOINT, Report(state.options.steps)
+    began = saved = previewed = time.monotonic()
+    try:
+        for record in train(state, make, features):
+            report.add(record)
+            now = time.monotonic()
+            if stop.asked or (arguments.minutes and now - began > 60 * arguments.minutes):
+                break
+            if now - saved > 60 * arguments.save_every:
+                save_checkpoint(state, checkpoint)
+                saved = now
+            if now - previewed > 60 * arguments.preview_every:
+                look(state, samples, arguments.out)
+                previewed = now
+    except DivergenceError:
+        raise
+    except Exception as error:  # whatever it is, what was done until then is kept
+        with suppress(BokehError, OSError, RuntimeError):  # it may be that nothing can be written
+            save_checkpoint(state, checkpoint)
+            say(f"step {state.step} is in {checkpoint}")
+        if isinstance(error, BokehError):
+            raise
+        raise TrainingError(f"after step {state.step}: {type(error).__name__}: {cause_of(error)}") from error
+    save_checkpoint(state, checkpoint)
+
+
 def run(arguments: argparse.Namespace) -> int:
     """Train until the schedule, the minutes or the user end it; save and export. Returns the exit status."""
     check(arguments)
@@ -99,22 +133,8 @@ def run(arguments: argparse.Namespace) -> int:
     say(f"{state.options.steps} steps on {state.device} in {precision}")
     make_folder(arguments.out)
     stop = Stop()
-    report = Report(state.options.steps)
-    began = saved = previewed = time.monotonic()
     samples = preview_batch(make_seen, state.options.seed, state.kind.preview_px(state.options.stages))
-    for record in train(state, make, features):
-        report.add(record)
-        now = time.monotonic()
-        ends = stop.asked or (arguments.minutes and now - began > 60 * arguments.minutes)
-        if ends:
-            break
-        if now - saved > 60 * arguments.save_every:
-            save_checkpoint(state, arguments.out / CHECKPOINT)
-            saved = now
-        if now - previewed > 60 * arguments.preview_every:
-            look(state, samples, arguments.out)
-            previewed = now
-    save_checkpoint(state, arguments.out / CHECKPOINT)
+    learn(state, make, arguments, samples, stop, features)
     look(state, samples, arguments.out)
     about = {
         "network": dataclasses.asdict(state.options.network),
