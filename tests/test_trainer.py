@@ -26,7 +26,7 @@ from bokehcli.pixels import focus_hint  # noqa: E402
 from bokehcli.trainer import schedule, warm  # noqa: E402
 from bokehcli.trainer.batch import collate, overview_of, stacked  # noqa: E402
 from bokehcli.trainer.checkpoint import COLAB, load_checkpoint, save_checkpoint  # noqa: E402
-from bokehcli.trainer.command import parser  # noqa: E402
+from bokehcli.trainer.command import parser, preset_of  # noqa: E402
 from bokehcli.trainer.data import FINE_PART, Item, Library, Maker, find_items  # noqa: E402
 from bokehcli.trainer.export import export_model, export_pointed  # noqa: E402
 from bokehcli.trainer.fine import crop_corners, halved, octave_losses, octave_states  # noqa: E402
@@ -48,6 +48,7 @@ from bokehcli.trainer.pairs import Pairs  # noqa: E402
 from bokehcli.trainer.report import Stop  # noqa: E402
 from bokehcli.trainer.samples import MIXED, MIXES, UNPOINTED, make_sample  # noqa: E402
 from bokehcli.trainer.scenes import layout, neighbouring  # noqa: E402
+from bokehcli.trainer.start import resumed_state  # noqa: E402
 from bokehcli.trainer.training import learn  # noqa: E402
 from bokehcli.trainer.warm import load_exported  # noqa: E402
 from bokehcli.trainer.weights import EIGHT_BITS_FROM, as_stored, eight_bits, stored_weights  # noqa: E402
@@ -518,9 +519,7 @@ def test_numbers_that_are_not_finite_reach_neither_weights_nor_average(
         assert all(torch.equal(now, then) for now, then in zip(network.parameters(), before, strict=True))
 
 
-@pytest.mark.parametrize(
-    ("fault", "workers"), [("raises", 0), ("raises", 1), ("dies", 1), ("loop", 1)], ids=str
-)
+@pytest.mark.parametrize(("fault", "workers"), [("raises", 0), ("raises", 1), ("dies", 1), ("loop", 1)], ids=str)
 def test_whatever_ends_training_what_was_done_is_kept(
     make: Maker, tmp_path: Path, capfd: pytest.CaptureFixture[str], workers: int, fault: str
 ) -> None:
@@ -974,6 +973,37 @@ def test_train_then_run_works_as_a_chain(training_folder: Path, photos: Path, tm
     warm = bokeh("train", training_folder, "--out", tmp_path / "warm", "--from", model, *blend, "--steps", "1")
     assert warm.returncode == 0, warm.stderr
     assert "from the weights" in warm.stderr
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["--network pynet2020", "--preset full", "--preset pointed --from OTHER", "--from OTHER", "--blocks 1,1,1,1,2"],
+)
+def test_a_checkpoint_of_another_training_is_not_gone_on_from(tmp_path: Path, words: str) -> None:
+    about = {"network": dataclasses.asdict(TINY)}
+    base, other = (export_model(State(options(seed=n)).average, tmp_path / name, about) for n, name in enumerate("ab"))
+    held = options(preset="tiny", base=base.digest(), workers=1)
+    save_checkpoint(State(held), tmp_path / "last.ckpt")
+    arguments = parser().parse_args(["photos", "--out", str(tmp_path), *words.replace("OTHER", str(other.folder)).split()])
+    card = None if arguments.model is None else find_model(arguments.model)
+    with pytest.raises(UsageError, match=f"made with another {words.split(maxsplit=1)[0]}; .* --fresh"):
+        resumed_state(arguments, preset_of(arguments), card)
+    arguments.fresh = True
+    assert resumed_state(arguments, preset_of(arguments), card) is None
+    for same in ([], ["--preset", "tiny", "--network", "lens"], ["--from", str(base.folder), "--blocks", "1,1,1,1,1"]):
+        arguments = parser().parse_args(["photos", "--out", str(tmp_path), *same])
+        resumed = resumed_state(arguments, preset_of(arguments), base if arguments.model else None)
+        assert resumed is not None
+        assert resumed.options == held
+
+
+def test_a_checkpoint_from_before_it_knew_its_preset_is_gone_on_from(tmp_path: Path) -> None:
+    save_checkpoint(State(options()), tmp_path / "last.ckpt")
+    held = torch.load(tmp_path / "last.ckpt", weights_only=True)
+    del held["options"]["preset"], held["options"]["base"]
+    torch.save(held, tmp_path / "last.ckpt")
+    arguments = parser().parse_args(["photos", "--out", str(tmp_path), "--preset", "tiny"])
+    assert resumed_state(arguments, preset_of(arguments), None) is not None
 
 
 @pytest.mark.parametrize("preset", [POINTED, UNPOINTED])

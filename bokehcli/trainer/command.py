@@ -25,7 +25,7 @@ def parser() -> argparse.ArgumentParser:
     add = result.add_argument
     add("data", metavar="DATA", type=Path, nargs="?")
     add("--out", metavar="DIR", type=Path, help="checkpoint, previews and the exported model")
-    add("--network", choices=sorted(KINDS), default=LENS, help="ours, or PyNET as published in 2020 (%(default)s)")
+    add("--network", choices=sorted(KINDS), help=f"ours, or PyNET as published in 2020 ({LENS})")
     add(
         "--describe",
         metavar="WxH",
@@ -71,7 +71,7 @@ def check(arguments: argparse.Namespace) -> None:
     words = {action.dest: action.option_strings[0] for action in parser()._actions if action.option_strings}
     for network, names in ONLY.items():
         for name in names:
-            if getattr(arguments, name) and network != arguments.network:
+            if getattr(arguments, name) and network != network_name(arguments):
                 raise UsageError(f"{words[name]}: for --network {network} alone")
 
 
@@ -83,11 +83,21 @@ def presets_of(name: str) -> str:
 
 def preset_of(arguments: argparse.Namespace) -> Preset:
     """The preset that the command line names, with its steps and rate. Raises UsageError."""
-    kind: Kind = KINDS[arguments.network]
-    name = arguments.preset or kind.default
+    kind: Kind = KINDS[network_name(arguments)]
+    name = preset_name(arguments)
     if name not in kind.presets:
-        raise UsageError(f"--preset {name}: network {arguments.network} has {', '.join(kind.presets)}")
+        raise UsageError(f"--preset {name}: network {network_name(arguments)} has {', '.join(kind.presets)}")
     return kind.presets[name]
+
+
+def preset_name(arguments: argparse.Namespace) -> str:
+    """The preset's name, the network's default where none is given."""
+    return arguments.preset or KINDS[network_name(arguments)].default
+
+
+def network_name(arguments: argparse.Namespace) -> str:
+    """The name of the kind of network, ours where none is given."""
+    return arguments.network or LENS
 
 
 def counts(text: str) -> tuple[int, ...]:

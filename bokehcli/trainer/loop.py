@@ -31,7 +31,8 @@ class TrainOptions:
     """steps: of the whole schedule. rate: peak learning rate. workers: processes that make samples.
 
     network: options of a kind of network (`bokehcli.trainer.networks`). mix: of the samples (`bokehcli.trainer.samples`).
-    device: where the arithmetic runs. times: pictures a step, as a multiple of what the stages say.
+    device: where the arithmetic runs. times: pictures a step, as a multiple of what the stages say. preset: whose stages these
+    are. base: digest of the model that training began with, empty if with none. Older checkpoints know neither.
     """
 
     steps: int = 20_000
@@ -44,6 +45,8 @@ class TrainOptions:
     mix: str = MIXED
     device: str = "cpu"
     times: int = 1
+    preset: str | None = None
+    base: str | None = None
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 import argparse
 import dataclasses
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -9,10 +10,12 @@ import torch
 from bokehcli.errors import DeviceError, UsageError
 from bokehcli.model import POINTED, ModelCard, find_lens_model
 from bokehcli.trainer.checkpoint import CHECKPOINT, load_checkpoint
+from bokehcli.trainer.command import preset_name
 from bokehcli.trainer.data import Maker
 from bokehcli.trainer.kind import Preset
 from bokehcli.trainer.loop import State, TrainOptions
 from bokehcli.trainer.network import LIKENED_LEVELS, POINTED_LEVELS, NetworkOptions
+from bokehcli.trainer.networks import name_of
 from bokehcli.trainer.pynet2020 import Pynet2020Options
 from bokehcli.trainer.report import say
 from bokehcli.trainer.schedule import WARM_STAGES
@@ -40,19 +43,38 @@ def given_options(arguments: argparse.Namespace, preset: Preset) -> dict[str, An
     return {name: value for name, value in given.items() if value is not None}
 
 
-def resumed_state(arguments: argparse.Namespace, preset: Preset) -> State | None:
-    """From the last checkpoint, if there is one to go on from."""
+def resumed_state(arguments: argparse.Namespace, preset: Preset, base: ModelCard | None) -> State | None:
+    """From the last checkpoint, if there is one to go on from. Raises UsageError where that is of another training."""
     checkpoint = arguments.out / CHECKPOINT
     if arguments.fresh or not checkpoint.exists():
         return None
     state = load_checkpoint(checkpoint, **given_options(arguments, preset))
+    for option in contradicted(arguments, preset, base, state.options):
+        raise UsageError(f"{checkpoint} was made with another {option}; leave it out to go on, or begin anew with --fresh")
     say(f"going on from step {state.step} of {checkpoint}")
     return state
 
 
+def contradicted(arguments: argparse.Namespace, preset: Preset, base: ModelCard | None, held: TrainOptions) -> Iterator[str]:
+    """The options of the command line that say something else than the checkpoint with the options `held`."""
+    if arguments.network is not None and arguments.network != name_of(held.network):
+        yield "--network"
+    named = arguments.preset is not None
+    if named and (preset.mix != held.mix or held.preset not in (None, arguments.preset)):
+        yield "--preset"
+    replaced = base is not None and arguments.out.exists() and base.folder.samefile(arguments.out)  # by what was made of it
+    if base is not None and not replaced and held.base not in (None, base.digest()):
+        yield "--from"
+    if arguments.blocks is not None and arguments.blocks != getattr(held.network, "blocks", None):
+        yield "--blocks"
+    if arguments.as_published and getattr(held.network, "residual", True):
+        yield "--as-published"
+
+
 def new_state(arguments: argparse.Namespace, preset: Preset, base: ModelCard | None, make: Maker) -> State:
     """From an exported model, else from nothing."""
-    given = {"steps": preset.steps, "rate": preset.rate, **given_options(arguments, preset)}
+    about = {"preset": preset_name(arguments), "base": "" if base is None else base.digest()}
+    given = {"steps": preset.steps, "rate": preset.rate, **about, **given_options(arguments, preset)}
     if base is None:
         if arguments.blend is not None:
             raise UsageError("--blend: needs --from, the model to take the mean with")

@@ -119,9 +119,9 @@ def run(arguments: argparse.Namespace) -> int:
     except ImportError as error:
         raise MissingDependency("exporting needs the package onnx: pip install 'bokehcli[train]'") from error
     cv2.setNumThreads(1)  # workers are forked: a thread pool would not survive that, and the cores belong to torch
-    state = resumed_state(arguments, preset)
-    mix = preset.mix if state is None else state.options.mix
     base = None if arguments.model is None else find_lens_model(arguments.model)
+    state = resumed_state(arguments, preset, base)
+    mix = preset.mix if state is None else state.options.mix
     if mix != MIXED and base is None:
         raise UsageError(f"--preset {mix}: needs --from, the model that the network is to be a part of")
     features: nn.Module | None = None
