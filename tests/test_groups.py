@@ -1,5 +1,6 @@
 """Groups that training makes: who stands where, and what of whom is to be seen."""
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,7 @@ from numpy.typing import NDArray
 
 pytest.importorskip("torch", reason="training is optional")
 
-from bokehcli.trainer.data import Item, Library, find_items
+from bokehcli.trainer.data import Item, Library, Span, find_items
 from bokehcli.trainer.groups import Group, group_of, group_sample, is_unsure, nobody, standing
 
 SIZE = 96
@@ -16,7 +17,7 @@ SIZE = 96
 
 @pytest.fixture
 def library(training_folder: Path) -> Library:
-    return Library([Item(item.name, "train", item.read) for item in find_items(training_folder)], 256)
+    return Library([dataclasses.replace(item, part="train") for item in find_items(training_folder)], 256)
 
 
 def person(height: int = 80, cut: bool = False) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
@@ -121,5 +122,5 @@ def test_a_group_without_members_is_no_sample() -> None:
         def __getitem__(self, index: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
             return blank, blank[:, :, 0]
 
-    library = Nothing([Item("a", "train", lambda: (b"", b""))], 64)
+    library = Nothing([Item("a", "train", Span(Path("a")), Span(Path("a")))], 64)
     assert group_sample(np.random.default_rng(0), library, range(1), SIZE) is None

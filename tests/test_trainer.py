@@ -4,9 +4,11 @@ import dataclasses
 import functools
 import itertools
 import os
+import pickle
 import signal
 import subprocess
 import sys
+import tarfile
 import time
 from pathlib import Path
 from typing import Any
@@ -61,7 +63,7 @@ ONE_STAGE = (schedule.Stage(until=1.0, lowest=3, size=64, batch=8),)
 
 @pytest.fixture
 def library(training_folder: Path) -> Library:
-    return Library([Item(item.name, "train", item.read) for item in find_items(training_folder)], 256)
+    return Library([dataclasses.replace(item, part="train") for item in find_items(training_folder)], 256)
 
 
 @pytest.fixture
@@ -334,10 +336,12 @@ def test_the_ground_around_a_small_animal_blurs_as_slowly_as_the_camera_is_high(
 def test_large_samples_for_the_octaves_are_made_of_the_finest_photos_alone(training_folder: Path) -> None:
     items = find_items(training_folder)
 
-    def unread() -> tuple[bytes, bytes]:
-        raise AssertionError("this photo is not a fine one")
+    class Unread(Item):
+        def read(self) -> tuple[bytes, bytes]:
+            raise AssertionError("this photo is not a fine one")
 
-    library = Library([Item(items[0].name, FINE_PART, items[0].read), Item("coarse", "train", unread)], 256)
+    unread = Unread("coarse", "train", items[1].photo, items[1].matte)
+    library = Library([dataclasses.replace(items[0], part=FINE_PART), unread], 256)
     assert library.fine == [0]
     for number in range(6):
         make_sample(library, 0, number, 640, fine=True)
@@ -354,6 +358,30 @@ def test_a_full_cache_changes_nothing(training_folder: Path) -> None:
         for cached, read in zip(some[index], none[index], strict=True):
             np.testing.assert_array_equal(cached, read)
     assert not none.cache
+
+
+@pytest.mark.parametrize("in_shard", [False, True])
+def test_what_makes_samples_can_be_given_to_a_process_that_is_not_forked(
+    training_folder: Path, tmp_path: Path, in_shard: bool
+) -> None:
+    folder = training_folder
+    if in_shard:
+        folder = tmp_path / "shards"
+        folder.mkdir()
+        with tarfile.open(folder / "train-0.tar", "w") as tar:
+            for kind in ("photo", "matte"):
+                for path in sorted((training_folder / f"{kind}s").iterdir()):
+                    tar.add(path, f"{path.stem}.{kind}{path.suffix}")
+    library = Library(find_items(folder), 128)
+    library.fill()
+    make = functools.partial(make_sample, library)
+    sent = pickle.dumps(make)
+    assert library.cache
+    assert len(sent) < 10_000
+    for number in range(4):
+        mine, theirs = make(0, number, 64), pickle.loads(sent)(0, number, 64)
+        np.testing.assert_array_equal(mine.photo, theirs.photo)
+        np.testing.assert_array_equal(mine.alpha, theirs.alpha)
 
 
 def test_a_folder_without_mattes_is_refused(tmp_path: Path) -> None:

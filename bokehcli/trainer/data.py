@@ -50,34 +50,50 @@ Maker = Callable[[int, int, int, bool], Sample]
 
 
 @dataclass(frozen=True)
+class Span:
+    """A file, or `size` bytes of it from `offset` on; name: what it is called within that file."""
+
+    path: Path
+    offset: int = 0
+    size: int = -1
+    name: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.name}" if self.name else str(self.path)
+
+    def read(self) -> bytes:
+        """The bytes. Raises OSError."""
+        with self.path.open("rb") as file:
+            file.seek(self.offset)
+            return file.read(self.size)
+
+
+@dataclass(frozen=True)
 class Item:
-    """One photo with its matte; `read` gives the two files' bytes."""
+    """One photo with its matte. Plain data, for processes that make samples may be given it by pickle."""
 
     name: str
     part: str
-    read: Callable[[], tuple[bytes, bytes]]
+    photo: Span
+    matte: Span
 
-
-def read_range(path: Path, offset: int, size: int) -> bytes:
-    """`size` bytes of a file from `offset` on."""
-    with path.open("rb") as file:
-        file.seek(offset)
-        return file.read(size)
+    def read(self) -> tuple[bytes, bytes]:
+        """The bytes of the two files. Raises OSError."""
+        return self.photo.read(), self.matte.read()
 
 
 def items_of_shard(path: Path) -> Iterator[Item]:
     """Items of one tar file of NAME.photo.EXT and NAME.matte.EXT; the part is the shard's name up to its number."""
-    found: dict[str, dict[str, tuple[int, int]]] = {}
+    found: dict[str, dict[str, Span]] = {}
     with tarfile.open(path) as tar:
         for member in tar:
             name, kind, _ = [*Path(member.name).name.rsplit(".", 2), "", ""][:3]
             if member.isfile() and kind in ("photo", "matte"):
-                found.setdefault(name, {})[kind] = (member.offset_data, member.size)
+                found.setdefault(name, {})[kind] = Span(path, member.offset_data, member.size, member.name)
     part = path.stem.rsplit("-", 1)[0]
     for name, kinds in sorted(found.items()):
         if len(kinds) == 2:
-            photo, matte = kinds["photo"], kinds["matte"]
-            yield Item(name, part, lambda p=photo, m=matte: (read_range(path, *p), read_range(path, *m)))  # type: ignore[misc]
+            yield Item(name, part, kinds["photo"], kinds["matte"])
 
 
 def items_of_folder(folder: Path) -> Iterator[Item]:
@@ -91,10 +107,7 @@ def items_of_folder(folder: Path) -> Iterator[Item]:
         mattes = {path.stem[:-6]: path for path in files if path.stem.endswith(".matte")}
     for name in sorted(photos.keys() & mattes.keys()):
         held_out = zlib.crc32(name.encode("utf-8", "surrogateescape")) % 1000 < 1000 * VALIDATION_SHARE
-        pair = photos[name], mattes[name]
-        yield Item(
-            name, VALIDATION_PART if held_out else "train", lambda pair=pair: (pair[0].read_bytes(), pair[1].read_bytes())  # type: ignore[misc]
-        )
+        yield Item(name, VALIDATION_PART if held_out else "train", Span(photos[name]), Span(mattes[name]))
 
 
 def find_items(data: Path) -> list[Item]:
@@ -124,7 +137,8 @@ def decode_pair(photo: bytes, matte: bytes, long_side: int) -> tuple[Image, Imag
 class Library:
     """Decoded photos and mattes of some items; the first `cache_bytes` of them stay in memory.
 
-    Fill it before worker processes fork and they share that memory. fine: numbers of the photos with the finest edges.
+    Fill it before worker processes fork and they share that memory; those that are given it by pickle get it without the
+    decoded photos, and keep as many as there was room left for. fine: numbers of the photos with the finest edges.
     empty: of those without a clear subject, as far as they were filled in.
     """
 
@@ -138,6 +152,9 @@ class Library:
 
     def __len__(self) -> int:
         return len(self.items)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "cache": {}}
 
     def __getitem__(self, index: int) -> tuple[Image, Image]:
         """(H, W, 3) uint8 RGB and (H, W) uint8 matte."""

@@ -13,6 +13,7 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
 from bokehcli.errors import DivergenceError, TrainingError
+from bokehcli.opencv import cv2
 from bokehcli.trainer.batch import Batch, stacked
 from bokehcli.trainer.data import Maker, Sample
 from bokehcli.trainer.network import NetworkOptions
@@ -140,6 +141,7 @@ def start_worker(_: int) -> None:
     """
     if hasattr(os, "nice"):
         os.nice(WORKER_NICE)
+    cv2.setNumThreads(1)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
 
