@@ -26,7 +26,7 @@ from bokehcli.infer import open_network  # noqa: E402
 from bokehcli.model import POINTED, ROLES, ModelCard, find_model  # noqa: E402
 from bokehcli.pixels import focus_hint  # noqa: E402
 from bokehcli.trainer import schedule, warm  # noqa: E402
-from bokehcli.trainer.batch import collate, overview_of, stacked  # noqa: E402
+from bokehcli.trainer.batch import averaged, collate, overview_of, stacked  # noqa: E402
 from bokehcli.trainer.checkpoint import COLAB, load_checkpoint, save_checkpoint  # noqa: E402
 from bokehcli.trainer.command import parser, preset_of  # noqa: E402
 from bokehcli.trainer.data import FINE_PART, Item, Library, Maker, find_items  # noqa: E402
@@ -440,6 +440,29 @@ def test_a_pair_teaches_the_maps_that_rendered_it(
     blurred = torch.cat((torch.full_like(alpha, -8.0), torch.full_like(alpha, 8.0)), 1)
     for wrong in (sharp, blurred):
         assert float(pair_loss(right, photo, target)) < share * float(pair_loss(wrong, photo, target))
+
+
+@pytest.mark.parametrize("size", [(64, 64), (50, 30)])
+def test_means_of_areas_are_taken_where_a_gpu_of_apple_takes_none(
+    size: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    x = torch.rand(2, 3, 128, 128)
+    there = mock.Mock(spec=torch.Tensor, device=torch.device("mps"), shape=x.shape)
+    there.cpu.return_value = x
+    pool, back = torch.nn.functional.adaptive_avg_pool2d, []
+
+    def strict(pooled: Any, size: tuple[int, int]) -> Any:
+        assert pooled is not there or pooled.shape[2] % size[0] == pooled.shape[3] % size[1] == 0
+        return pool(x, size)
+
+    def sent(tensor: Any, device: Any) -> Any:
+        back.append(device.type)
+        return tensor
+
+    monkeypatch.setattr(torch.nn.functional, "adaptive_avg_pool2d", strict)
+    monkeypatch.setattr(torch.Tensor, "to", sent)
+    assert torch.equal(averaged(there, size), averaged(x, size))
+    assert back == (["mps"] if size == (50, 30) else [])
 
 
 def test_colours_are_fitted_by_gain_and_offset_within_reason() -> None:

@@ -66,11 +66,21 @@ def collate(samples: list[Sample]) -> Batch:
     return stacked(samples).to(torch.device("cpu"))
 
 
+def averaged(x: Tensor, size: tuple[int, int]) -> Tensor:
+    """(N, C, H, W) as the means of areas, (N, C, *size).
+
+    Apple's GPUs take sizes that divide H and W alone; other ones are computed on the CPU there, to the same result.
+    """
+    if x.device.type == "mps" and (x.shape[2] % size[0] or x.shape[3] % size[1]):
+        return F.adaptive_avg_pool2d(x.cpu(), size).to(x.device)
+    return F.adaptive_avg_pool2d(x, size)
+
+
 def overview_of(batch: Batch, size: int) -> Tensor:
     """(N, 4, size, size): the batch's photos and hints as the global levels see them."""
     x = torch.cat((batch.photo, batch.hint), 1)
     if x.shape[2] > size:
-        x = F.adaptive_avg_pool2d(x, size)
+        x = averaged(x, (size, size))
     elif x.shape[2] < size:
         x = F.interpolate(x, size=(size, size), mode="bilinear", align_corners=False)
     return x.contiguous(memory_format=torch.channels_last)

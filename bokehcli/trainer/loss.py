@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from bokehcli import optics
-from bokehcli.trainer.batch import STRENGTH
+from bokehcli.trainer.batch import STRENGTH, averaged
 from bokehcli.trainer.lens import render
 from bokehcli.trainer.network import stretched
 
@@ -84,7 +84,7 @@ def fitted(target: Tensor, photo: Tensor) -> Tensor:
     Two exposures of one scene differ by a little, and no map can make up for it. target, photo (N, 3, h, w) in [0, 1].
     """
     size = min(FIT_PX, target.shape[2]), min(FIT_PX, target.shape[3])
-    x, y = (F.adaptive_avg_pool2d(picture, size).flatten(2) for picture in (target, photo))
+    x, y = (averaged(picture, size).flatten(2) for picture in (target, photo))
     mean_x, mean_y = x.mean(2, keepdim=True), y.mean(2, keepdim=True)
     gain = ((x - mean_x) * (y - mean_y)).sum(2, keepdim=True) / (x - mean_x).square().sum(2, keepdim=True).clamp(min=1e-4)
     gain = gain.clamp(1.0 / MOST_GAIN, MOST_GAIN)
@@ -105,7 +105,7 @@ def pair_loss(state: Tensor, photo: Tensor, target: Tensor) -> Tensor:
     shallow photo's colours are fitted to the wide one's, and the difference is `robust`, for two photos never match quite.
     """
     state = state.float()
-    photo, target = (F.adaptive_avg_pool2d(x, (state.shape[2], state.shape[3])) for x in (photo, target))
+    photo, target = (averaged(x, (state.shape[2], state.shape[3])) for x in (photo, target))
     target = fitted(target, photo)
     radius = optics.radius_px(STRENGTH, (photo.shape[2], photo.shape[3]))
     rendered = render(photo, torch.sigmoid(state[:, :1]), torch.sigmoid(state[:, 1:2]), radius)
@@ -127,9 +127,9 @@ def level_loss(
     (N,) 1 where somebody points. compares_pictures: whether `rendered_loss` counts where the level is large enough.
     """
     size = state.shape[2], state.shape[3]
-    alpha, defocus = (x if x.shape[2:] == state.shape[2:] else F.adaptive_avg_pool2d(x, size) for x in (alpha, defocus))
+    alpha, defocus = (x if x.shape[2:] == state.shape[2:] else averaged(x, size) for x in (alpha, defocus))
     state = state.float()
     loss = alpha_loss(state[:, :1], alpha, pointed) + 0.5 * defocus_loss(state[:, 1:2], defocus, alpha, weight)
     if compares_pictures and min(size) >= SSIM_FROM_PX:
-        loss = loss + rendered_loss(state, F.adaptive_avg_pool2d(photo, size), alpha, defocus)
+        loss = loss + rendered_loss(state, averaged(photo, size), alpha, defocus)
     return loss

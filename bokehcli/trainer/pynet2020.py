@@ -23,7 +23,7 @@ from torch.nn import functional as F
 from typing_extensions import override
 
 from bokehcli.model import Card, ModelCard
-from bokehcli.trainer.batch import Batch, target_of
+from bokehcli.trainer.batch import Batch, averaged, target_of
 from bokehcli.trainer.kind import Kind, Preset
 from bokehcli.trainer.loss import ssim
 from bokehcli.trainer.network import Unshuffle
@@ -264,7 +264,7 @@ class Pynet2020Kind(Kind):
         found = network(batch.photo, stage.lowest)
         with torch.autocast(found.device.type, enabled=False):
             found = found.float()
-            target = F.adaptive_avg_pool2d(target_of(batch), (found.shape[2], found.shape[3]))
+            target = averaged(target_of(batch), (found.shape[2], found.shape[3]))
             difference = (found - target).abs().mean()
             if stage.lowest > 1:
                 return [100.0 * difference]
