@@ -26,7 +26,7 @@ from bokehcli.infer import open_network  # noqa: E402
 from bokehcli.model import POINTED, ROLES, ModelCard, find_model  # noqa: E402
 from bokehcli.pixels import focus_hint  # noqa: E402
 from bokehcli.trainer import schedule, warm  # noqa: E402
-from bokehcli.trainer.batch import averaged, collate, overview_of, stacked  # noqa: E402
+from bokehcli.trainer.batch import averaged, collate, layout_on, overview_of, stacked  # noqa: E402
 from bokehcli.trainer.checkpoint import COLAB, load_checkpoint, save_checkpoint  # noqa: E402
 from bokehcli.trainer.command import parser, preset_of  # noqa: E402
 from bokehcli.trainer.data import FINE_PART, Item, Library, Maker, find_items  # noqa: E402
@@ -534,11 +534,16 @@ def test_the_photo_rendered_with_its_maps_comes_nearer_to_pairs_that_it_has_not_
     assert error() < float((held.photo - held.target).abs().mean())
 
 
-@pytest.mark.parametrize("workers", [0, 1])
-def test_resuming_equals_not_stopping(make: Maker, tmp_path: Path, workers: int) -> None:
-    undisturbed = State(options(workers=workers))
+OCTAVES_ALONE = (schedule.Stage(until=1.0, lowest=3, size=256, batch=2, octaves=2, overview=128),)
+
+
+@pytest.mark.parametrize(("workers", "stages"), [(0, schedule.TINY_STAGES), (1, schedule.TINY_STAGES), (0, OCTAVES_ALONE)])
+def test_resuming_equals_not_stopping(make: Maker, tmp_path: Path, workers: int, stages: tuple[schedule.Stage, ...]) -> None:
+    undisturbed = State(options(workers=workers, stages=stages))
+    torch.nn.init.normal_(undisturbed.network.network.head["3"].weight, std=5.0)  # so that crops of the octaves differ
     trained(undisturbed, make)
-    stopped = State(options(workers=workers))
+    stopped = State(options(workers=workers, stages=stages))
+    torch.nn.init.normal_(stopped.network.network.head["3"].weight, std=5.0)
     trained(stopped, make, 3)
     save_checkpoint(stopped, tmp_path / "a.ckpt")
     resumed = load_checkpoint(tmp_path / "a.ckpt")
@@ -915,7 +920,22 @@ def test_a_cpu_trains_in_bfloat16_only_where_that_is_faster(
 ) -> None:
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
     assert has_bfloat16(torch.device("cpu")) is pays
-    assert has_bfloat16(torch.device("cuda"))
+
+
+@pytest.mark.parametrize("native", [False, True])
+def test_a_gpu_trains_in_bfloat16_only_where_it_is_not_emulated(native: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: native or including_emulation)
+    assert has_bfloat16(torch.device("cuda")) is native
+    assert not has_bfloat16(torch.device("mps"))
+
+
+@pytest.mark.parametrize(
+    ("device", "layout"),
+    [("cpu", torch.channels_last), ("cuda", torch.channels_last), ("mps", torch.contiguous_format)],
+    ids=str,
+)
+def test_channels_lie_last_where_batch_norm_takes_them_so(device: str, layout: Any) -> None:
+    assert layout_on(torch.device(device)) is layout
 
 
 def test_samples_travel_as_bytes_and_arrive_as_they_were(library: Library) -> None:

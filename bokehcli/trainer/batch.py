@@ -66,6 +66,11 @@ def collate(samples: list[Sample]) -> Batch:
     return stacked(samples).to(torch.device("cpu"))
 
 
+def layout_on(device: torch.device) -> torch.memory_format:
+    """How pictures and kernels lie in memory there: channels last where that is faster and, batch norm included, right."""
+    return torch.channels_last if device.type in ("cpu", "cuda") else torch.contiguous_format
+
+
 def averaged(x: Tensor, size: tuple[int, int]) -> Tensor:
     """(N, C, H, W) as the means of areas, (N, C, *size).
 
@@ -83,7 +88,7 @@ def overview_of(batch: Batch, size: int) -> Tensor:
         x = averaged(x, (size, size))
     elif x.shape[2] < size:
         x = F.interpolate(x, size=(size, size), mode="bilinear", align_corners=False)
-    return x.contiguous(memory_format=torch.channels_last)
+    return x.contiguous(memory_format=layout_on(x.device))
 
 
 def target_of(batch: Batch) -> Tensor:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from bokehcli.trainer.batch import layout_on
 from bokehcli.trainer.loss import edge_loss
 from bokehcli.trainer.network import OctaveNet, stretched
 
@@ -25,7 +26,7 @@ def octave_states(octave: OctaveNet, state: Tensor, pictures: list[Tensor]) -> l
     """States above `state`, (N, STATE, h, w), one for each of the pictures (N, 3, 2h, 2w), (N, 3, 4h, 4w) ..."""
     states = []
     for picture in pictures:
-        state = octave(picture.contiguous(memory_format=torch.channels_last), state)
+        state = octave(picture.contiguous(memory_format=layout_on(picture.device)), state)
         states.append(state)
     return states
 

@@ -2,6 +2,7 @@
 
 import copy
 import math
+import multiprocessing
 import os
 import signal
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from bokehcli.errors import DivergenceError, TrainingError
 from bokehcli.opencv import cv2
-from bokehcli.trainer.batch import Batch, stacked
+from bokehcli.trainer.batch import Batch, layout_on, stacked
 from bokehcli.trainer.data import Maker, Sample
 from bokehcli.trainer.network import NetworkOptions
 from bokehcli.trainer.networks import kind_of
@@ -71,7 +72,7 @@ class State:
         self.device = torch.device(options.device)
         self.network: Any = self.kind.build(options.network)
         self.network.to(self.device)
-        self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.network.to(memory_format=layout_on(self.device))  # type: ignore[call-overload]
         self.average: Any = copy.deepcopy(self.network).requires_grad_(False).eval()
         self.kind.prepare(self.network, options.mix, options.stages[0].batch * options.times)
         # batch norm's scales and all biases are not decayed
@@ -141,14 +142,21 @@ def start_worker(_: int) -> None:
     """
     if hasattr(os, "nice"):
         os.nice(WORKER_NICE)
-    cv2.setNumThreads(1)
+    if multiprocessing.get_start_method() != "fork":
+        cv2.setNumThreads(1)  # as in the process that forks, whose threads one that is forked must not touch
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
 
 
 def has_bfloat16(device: torch.device) -> bool:
-    """Whether arithmetic in bfloat16 is faster there than in float32; a CPU without AVX-512 takes 16 times as long."""
-    return device.type != "cpu" or torch.backends.cpu.get_cpu_capability().startswith("AVX512")
+    """Whether arithmetic in bfloat16 is faster there than in float32.
+
+    A CPU without AVX-512 takes 16 times as long. GPUs of before 2020 (T4, V100) emulate it, and what Apple's do depends on
+    the system's release: they compute in float32.
+    """
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    return device.type == "cpu" and torch.backends.cpu.get_cpu_capability().startswith("AVX512")
 
 
 def arriving(loader: DataLoader[Any]) -> Iterator[Batch]:
@@ -191,6 +199,7 @@ def train(state: State, make: Maker, features: nn.Module | None = None) -> Itera
         worker_init_fn=start_worker,
         prefetch_factor=3 if options.workers else None,
         pin_memory=state.device.type == "cuda",
+        generator=torch.Generator(),  # not the global one, which a checkpoint restores, and from which octaves draw
     )
     for samples in arriving(loader):
         stage = stage_at(state.step, options.steps, options.stages)
