@@ -53,11 +53,18 @@ def read_photo(path: Path, flag: int = cv2.IMREAD_COLOR) -> Image:
         content = np.fromfile(path, np.uint8)
     except OSError as error:
         raise UsageError(f"{path}: {error.strerror or error}") from error
-    image = cv2.imdecode(content, flag) if content.size else None
+    return decode(content, flag, str(path))[:, :, ::-1]
+
+
+def decode(content: NDArray[np.uint8], flag: int, name: str) -> Image:
+    """A picture as OpenCV gives it, of a file's bytes. Raises UsageError, with its name, if it cannot be decoded."""
+    try:
+        image: Image | None = cv2.imdecode(content, flag) if content.size else None
+    except cv2.error as error:  # such as a picture that is too small to be reduced
+        raise UsageError(f"{name}: cannot be decoded ({error.err})") from error
     if image is None:
-        raise UsageError(f"{path}: cannot be decoded")
-    rgb: Image = image[:, :, ::-1]
-    return rgb
+        raise UsageError(f"{name}: cannot be decoded")
+    return image
 
 
 def find_pairs(data: Path) -> tuple[list[Pair], list[str]]:

@@ -67,6 +67,12 @@ def test_a_photo_that_cannot_be_read_is_named(folder: Path, content: bytes) -> N
     assert lines(folder) == [f"{folder / 'original' / '05.png'}: cannot be decoded"]
 
 
+def test_a_photo_that_is_too_small_to_be_looked_at_is_named(folder: Path) -> None:
+    cv2.imwrite(str(folder / "original" / "05.png"), np.zeros((1, 300, 3), np.uint8))
+    (line,) = lines(folder)
+    assert line.startswith(f"{folder / 'original' / '05.png'}: ")
+
+
 def test_a_folder_in_a_photos_place_is_named(folder: Path) -> None:
     (folder / "original" / "05.png").unlink()
     (folder / "original" / "05.png").mkdir()

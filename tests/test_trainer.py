@@ -384,6 +384,73 @@ def test_what_makes_samples_can_be_given_to_a_process_that_is_not_forked(
         np.testing.assert_array_equal(mine.alpha, theirs.alpha)
 
 
+@pytest.mark.parametrize("fault", ["content", "empty", "folder", "link", "shape"])
+def test_a_photo_that_cannot_be_used_is_left_out_with_a_line(
+    training_folder: Path, capfd: pytest.CaptureFixture[str], fault: str
+) -> None:
+    photo, matte = (training_folder / kind for kind in ("photos/astronaut.jpg", "mattes/astronaut.png"))
+    bad = matte if fault == "shape" else photo
+    if fault == "shape":
+        cv2.imwrite(str(matte), cv2.imread(str(matte))[:-20])
+    elif fault in ("content", "empty"):
+        photo.write_bytes(b"none" if fault == "content" else b"")
+    else:
+        photo.unlink()
+        photo.mkdir() if fault == "folder" else photo.symlink_to("nowhere")
+    for filled in (False, True):
+        library = Library(find_items(training_folder), 128)
+        if filled:
+            library.fill()
+        pictures = [library[index][0] for index in range(3)]
+        (line,) = library.faults.values()
+        assert line.startswith(f"{bad}: ")
+        assert (line in capfd.readouterr().err) is not filled  # who fills it says so
+        assert sum(pictures[0] is other for other in pictures) == 2
+        assert make_sample(library, 0, 0, 64).photo.shape == (64, 64, 3)
+
+
+def test_where_no_photo_can_be_used_the_first_is_named(training_folder: Path) -> None:
+    for path in (training_folder / "photos").iterdir():
+        path.write_bytes(b"none")
+    items = find_items(training_folder)
+    with pytest.raises(UsageError, match=f"none of 3 photos can be used; the first: {items[0].photo}: cannot be decoded"):
+        Library(items, 128)[1]
+
+
+@pytest.mark.parametrize("fault", ["text", "compressed", "cut short", "folder", "link"])
+def test_a_shard_that_is_no_whole_tar_file_is_named(training_folder: Path, tmp_path: Path, fault: str) -> None:
+    shard = tmp_path / "train-0.tar"
+    with tarfile.open(shard, "w:gz" if fault == "compressed" else "w") as tar:
+        tar.add(training_folder / "photos" / "astronaut.jpg", "a.photo.jpg")
+    if fault == "cut short":
+        shard.write_bytes(shard.read_bytes()[:5000])
+    elif fault != "compressed":
+        shard.unlink()
+        {"folder": shard.mkdir, "link": lambda: shard.symlink_to("x"), "text": lambda: shard.write_bytes(b"no" * 999)}[fault]()
+    with pytest.raises(UsageError, match=f"{shard}: ") as caught:
+        find_items(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+def test_the_opacity_of_a_matte_counts_where_it_has_one(training_folder: Path) -> None:
+    path = training_folder / "mattes" / "astronaut.png"
+    items = [item for item in find_items(training_folder) if item.name == "astronaut"]
+    before = Library(items, 128)[0][1]
+    matte = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
+    for shown, opacity in ((np.full_like(matte, 255), matte), (matte, np.full_like(matte, 255))):
+        cv2.imwrite(str(path), np.dstack([shown, shown, shown, opacity]))
+        np.testing.assert_array_equal(Library(items, 128)[0][1], before)
+
+
+def test_a_photo_as_thin_as_a_line_makes_samples(training_folder: Path) -> None:
+    for name in ("photos/astronaut.jpg", "mattes/astronaut.png"):
+        path = training_folder / name
+        cv2.imwrite(str(path), cv2.resize(cv2.imread(str(path)), (1280, 4)))
+    library = Library(find_items(training_folder), 1280)
+    for number in range(40):
+        assert make_sample(library, 0, number, 64).photo.shape == (64, 64, 3)
+
+
 def test_a_folder_without_mattes_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=str(tmp_path)):
         find_items(tmp_path)

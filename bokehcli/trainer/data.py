@@ -1,5 +1,6 @@
 """Photos with subject mattes, from folders or tar shards; decoded when needed, kept in memory up to a limit."""
 
+import sys
 import tarfile
 import zlib
 from collections.abc import Callable, Iterator
@@ -13,8 +14,8 @@ from numpy.typing import NDArray
 
 from bokehcli.errors import UsageError
 from bokehcli.opencv import cv2
-from bokehcli.pairs import SUFFIXES
-from bokehcli.pixels import fit_within, resize
+from bokehcli.pairs import SAME_SHAPE, SUFFIXES, decode
+from bokehcli.pixels import fit_within, resize, to_8_bits
 from bokehcli.resources import usable_cores
 
 Image = NDArray[Any]
@@ -83,13 +84,21 @@ class Item:
 
 
 def items_of_shard(path: Path) -> Iterator[Item]:
-    """Items of one tar file of NAME.photo.EXT and NAME.matte.EXT; the part is the shard's name up to its number."""
+    """Items of one tar file of NAME.photo.EXT and NAME.matte.EXT; the part is the shard's name up to its number.
+
+    Raises UsageError where it is no tar file, a compressed one, in which nothing has a place of its own, or cut short.
+    """
     found: dict[str, dict[str, Span]] = {}
-    with tarfile.open(path) as tar:
-        for member in tar:
-            name, kind, _ = [*Path(member.name).name.rsplit(".", 2), "", ""][:3]
-            if member.isfile() and kind in ("photo", "matte"):
-                found.setdefault(name, {})[kind] = Span(path, member.offset_data, member.size, member.name)
+    try:
+        with tarfile.open(path, "r:") as tar:
+            for member in tar:
+                name, kind, _ = [*Path(member.name).name.rsplit(".", 2), "", ""][:3]
+                if member.isfile() and kind in ("photo", "matte"):
+                    found.setdefault(name, {})[kind] = Span(path, member.offset_data, member.size, member.name)
+    except tarfile.TarError as error:
+        raise UsageError(f"{path}: cut short, or no uncompressed tar file ({error})") from error
+    except OSError as error:
+        raise UsageError(f"{path}: {error.strerror or error}") from error
     part = path.stem.rsplit("-", 1)[0]
     for name, kinds in sorted(found.items()):
         if len(kinds) == 2:
@@ -121,21 +130,42 @@ def find_items(data: Path) -> list[Item]:
     return items
 
 
-def decode_pair(photo: bytes, matte: bytes, long_side: int) -> tuple[Image, Image]:
-    """(H, W, 3) uint8 RGB and (H, W) uint8, the long side reduced to at most `long_side`."""
-    image = cv2.imdecode(np.frombuffer(photo, np.uint8), cv2.IMREAD_COLOR)
-    mask = cv2.imdecode(np.frombuffer(matte, np.uint8), cv2.IMREAD_GRAYSCALE)
-    if image is None or mask is None:
-        raise UsageError("a training photo or its matte cannot be decoded")
-    image, size = image[:, :, ::-1], image.shape[:2]
-    size = fit_within((size[0], size[1]), long_side)
+def decode_pair(item: Item, long_side: int) -> tuple[Image, Image]:
+    """(H, W, 3) uint8 RGB and (H, W) uint8, the long side reduced to at most `long_side`.
+
+    Raises UsageError for files that cannot be read, and for a matte of another shape than its photo.
+    """
+    image, mask = decoded(item.photo, cv2.IMREAD_COLOR)[:, :, ::-1], decode_matte(item.matte)
+    height, width = image.shape[:2]
+    if abs(width * mask.shape[0] / (height * mask.shape[1]) - 1.0) > SAME_SHAPE:
+        raise UsageError(f"{item.matte}: another shape than {item.photo}")
+    size = fit_within((height, width), long_side)
     scaled = (mask.astype(np.float32) - MATTE_LOW) * (255.0 / (MATTE_HIGH - MATTE_LOW))
     mask = np.clip(np.rint(scaled), 0, 255).astype(np.uint8)
     return np.ascontiguousarray(resize(image, size)), resize(mask, size)
 
 
+def decode_matte(span: Span) -> Image:
+    """(H, W) uint8: the opacity, where there is one that says something, else grey. Raises UsageError."""
+    whole = decoded(span, cv2.IMREAD_UNCHANGED)
+    if whole.ndim == 3 and whole.shape[2] == 4 and np.ptp(whole[:, :, 3]):
+        return to_8_bits(whole[:, :, 3])
+    return decoded(span, cv2.IMREAD_GRAYSCALE)
+
+
+def decoded(span: Span, flag: int) -> Image:
+    """A picture as OpenCV gives it. Raises UsageError."""
+    try:
+        content = np.frombuffer(span.read(), np.uint8)
+    except OSError as error:
+        raise UsageError(f"{span}: {error.strerror or error}") from error
+    return decode(content, flag, str(span))
+
+
 class Library:
     """Decoded photos and mattes of some items; the first `cache_bytes` of them stay in memory.
+
+    What cannot be used is left out: the next photo takes its place. faults: why, by number, as far as they were looked at.
 
     Fill it before worker processes fork and they share that memory; those that are given it by pickle get it without the
     decoded photos, and keep as many as there was room left for. fine: numbers of the photos with the finest edges.
@@ -149,6 +179,7 @@ class Library:
         self.cache: dict[int, tuple[Image, Image]] = {}
         self.fine = [index for index, item in enumerate(items) if item.part == FINE_PART]
         self.empty: list[int] = []
+        self.faults: dict[int, str] = {}
 
     def __len__(self) -> int:
         return len(self.items)
@@ -157,12 +188,24 @@ class Library:
         return {**vars(self), "cache": {}}
 
     def __getitem__(self, index: int) -> tuple[Image, Image]:
-        """(H, W, 3) uint8 RGB and (H, W) uint8 matte."""
-        return self.cache[index] if index in self.cache else self.keep(index, self.decode(index))
+        """(H, W, 3) uint8 RGB and (H, W) uint8 matte. Raises UsageError if no photo at all can be used."""
+        for number in (*range(index, len(self)), *range(index)):
+            if number in self.cache:
+                return self.cache[number]
+            if number not in self.faults:
+                pair = self.decode(number)
+                if pair is not None:
+                    return self.keep(number, pair)
+                print(f"bokeh train: {self.faults[number]}", file=sys.stderr, flush=True)
+        raise UsageError(f"none of {len(self)} photos can be used; the first: {self.faults[0]}")
 
-    def decode(self, index: int) -> tuple[Image, Image]:
-        """A photo and its matte, from its files."""
-        return decode_pair(*self.items[index].read(), self.long_side)
+    def decode(self, index: int) -> tuple[Image, Image] | None:
+        """A photo and its matte, from its files; None, and a fault, where they cannot be used."""
+        try:
+            return decode_pair(self.items[index], self.long_side)
+        except UsageError as error:
+            self.faults[index] = str(error)
+            return None
 
     def keep(self, index: int, pair: tuple[Image, Image]) -> tuple[Image, Image]:
         """Hold a pair in memory if there is room; returns it."""
@@ -180,5 +223,5 @@ class Library:
                     return
                 some = range(first, min(first + FILLED_AT_ONCE, len(self.items)))
                 for index, pair in zip(some, pool.map(self.decode, some), strict=True):
-                    if (self.keep(index, pair)[1] > 127).mean() < EMPTY:
+                    if pair is not None and (self.keep(index, pair)[1] > 127).mean() < EMPTY:
                         self.empty.append(index)

@@ -47,7 +47,10 @@ def warp(image: Image, matrix: Float, size: int, border: int) -> Image:
     """Affine warp to (size, size); shrinks by area first, so that nothing aliases."""
     scale = float(np.sqrt(abs(np.linalg.det(matrix[:, :2]))))
     if scale < 0.6:
-        image = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+        height, width = image.shape[:2]
+        thin = min(height, width) * scale <= 0.5  # which would leave no row, or no column, of it
+        least = (max(1, round(width * scale)), max(1, round(height * scale))) if thin else None
+        image = cv2.resize(image, least, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
         matrix = matrix.copy()
         matrix[:, :2] /= scale
     warped: Image = cv2.warpAffine(image, matrix, (size, size), flags=cv2.INTER_LINEAR, borderMode=border)

@@ -52,7 +52,9 @@ def open_data(arguments: argparse.Namespace, mix: str) -> tuple[Maker, Maker]:
         raise UsageError(f"{data}: all photos are held out for validation; there is nothing to train on")
     library = Library(items, DECODE_LONG_SIDE, int(arguments.cache * GIB))
     library.fill()
-    say(f"{len(library)} photos with mattes")
+    for line in told([line for _, line in sorted(library.faults.items())]):
+        say(line)
+    say(f"{len(library) - len(library.faults)} photos with mattes")
     make = functools.partial(make_sample, library, mix=mix)
     return make, make
 
