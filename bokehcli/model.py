@@ -142,25 +142,41 @@ def parse_card(written: Any, folder: Path, name: Path) -> ModelCard | PictureCar
         raise ModelError(f"{name}: not a model card of format {FORMAT}")
     fields = {key: value for key, value in written.items() if key != "format"}
     kind = fields.get("kind")
-    if kind not in KINDS:
+    if not isinstance(kind, str) or kind not in KINDS:
         raise ModelError(f"{name}: kind {kind!r} is not one of {', '.join(KINDS)}")
     try:
         card = KINDS[kind](folder=folder, **fields)
-        numbers = [card.long_side, card.multiple]
-        if isinstance(card, ModelCard):
-            numbers += [card.shrink, card.channels, card.context_px, card.gate_px, card.pointed_side + 1]
-            sound = 0.0 <= card.sure < 0.5 and 0.0 <= card.gate_from < 1.0
-        else:
-            numbers += [card.tile_px + 1, card.context_px + 1]
-            sound = (card.tile_px + 2 * card.context_px) % card.multiple == 0 or card.tile_px == 0
-        sound = sound and all(isinstance(n, int) and n > 0 for n in numbers)
-        plain = all(Path(file).name == file for file in card.files.values())
     except TypeError as error:
         raise ModelError(f"{name}: not a complete model card ({error})") from error
-    needed = set(ROLES) if isinstance(card, ModelCard) else {PICTURE}
-    if not sound or not plain or not needed <= card.files.keys():
+    if not is_sound(card):
         raise ModelError(f"{name}: the card's numbers or file names make no sense")
     return card
+
+
+def is_sound(card: Card) -> bool:
+    """Whether a card as it was read has values of the right types that make sense together."""
+    tables = card.files, card.sha256, card.about
+    if not all(isinstance(table, dict) for table in tables):
+        return False
+    least = {"long_side": 1, "multiple": 1, "opset": 1}
+    needed = {PICTURE}
+    if isinstance(card, ModelCard):
+        least |= {"shrink": 1, "channels": 1, "context_px": 1, "gate_px": 1, "pointed_side": 0}
+        needed = set(ROLES)
+    else:
+        least |= {"tile_px": 0, "context_px": 0}
+    numbers = {key: getattr(card, key) for key in least}
+    if not all(type(numbers[key]) is int and numbers[key] >= least[key] for key in least):
+        return False
+    if isinstance(card, ModelCard):
+        shares = card.sure, card.gate_from
+        sound = all(type(share) in (int, float) for share in shares) and 0.0 <= card.sure < 0.5 and 0.0 <= card.gate_from < 1.0
+        sound = sound and card.long_side >= max(card.multiple, card.shrink)  # or a state would have no pixel
+    else:
+        assert isinstance(card, PictureCard)
+        sound = card.tile_px == 0 or (card.tile_px + 2 * card.context_px) % card.multiple == 0
+    names = card.files.values()
+    return sound and needed <= card.files.keys() and all(isinstance(name, str) and Path(name).name == name for name in names)
 
 
 KINDS: dict[str, type[ModelCard] | type[PictureCard]] = {"lens": ModelCard, "rgb": PictureCard}

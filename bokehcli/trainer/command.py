@@ -7,6 +7,7 @@ from pathlib import Path
 from bokehcli.errors import UsageError
 from bokehcli.trainer.kind import Kind, Preset
 from bokehcli.trainer.loop import TrainOptions
+from bokehcli.trainer.network import MULTIPLE
 from bokehcli.trainer.networks import KINDS, LENS
 
 FULL_SIZE = (1536, 1024)  # of `--describe` where no size is given
@@ -52,7 +53,7 @@ def parser() -> argparse.ArgumentParser:
     add("--share", type=share, default=0.5, help="of the --blend model in that mean, 0 to 1 (%(default)s)")
     add("--blocks", type=counts, metavar="N,N,N,N,N", help="lens: blocks of levels 3 to 7; with --from as many or more")
     add("--fresh", action="store_true", help="begin anew even if DIR holds a checkpoint")
-    add("--long-side", type=at_least_0, default=0, help="lens: of the picture the exported global network sees; 0: the default")
+    add("--long-side", type=side, default=0, help="lens: of the picture the exported global network sees; 0: the default")
     add("--note", default="", help="what the model card is to say of the training data and its licence")
     add("--cache", type=float, default=4.0, help="GiB of decoded photos to keep in memory (%(default)s)")
     add("--save-every", type=float, default=3.0, help="minutes between checkpoints (%(default)s)")
@@ -111,6 +112,14 @@ def size(text: str) -> tuple[int, int]:
     if min(width, height) < 1:
         raise ValueError
     return width, height
+
+
+def side(text: str) -> int:
+    """0, or pixels of which the global network can see something. Raises ValueError, which argparse reports."""
+    value = int(text)
+    if value and value < MULTIPLE:
+        raise ValueError
+    return value
 
 
 def at_least_0(text: str) -> int:
