@@ -101,6 +101,16 @@ def test_and_in_float32_again_with_the_same_weights(folder: Path, tmp_path: Path
     assert float(np.abs(first[:2] - second[:2]).mean()) < 0.1 * float(first[:2].std())
 
 
+def test_what_came_back_to_float32_goes_to_eight_bits_once_more(folder: Path, tmp_path: Path) -> None:
+    once = quantised(lens_model(tmp_path / "model"), photos_of(folder)[:2], tmp_path / "once")
+    assert main(["--float32", "--model", str(once.folder), "--out", str(tmp_path / "float")]) == 0
+    twice = quantised(find_lens_model(tmp_path / "float"), photos_of(folder)[:2], tmp_path / "twice")
+    assert convolutions(twice.path("global")) == convolutions(once.path("global"))
+    photo = cv2.imread(str(folder / "chelsea.jpg"))[:, :, ::-1]
+    first, second = (open_network(find_lens_model(card.folder)).global_state(photo, None) for card in (once, twice))
+    assert float(np.abs(first[:2] - second[:2]).mean()) < 0.1 * float(first[:2].std())
+
+
 def test_what_is_carried_into_a_new_model_stays_in_eight_bits(folder: Path, tmp_path: Path) -> None:
     eight = quantised(lens_model(tmp_path / "model"), photos_of(folder)[:2], tmp_path / "int8")
     assert isinstance(eight, ModelCard)

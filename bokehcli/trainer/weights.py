@@ -78,9 +78,9 @@ def is_compact(model: onnx.ModelProto) -> bool:
 def expanded(model: onnx.ModelProto) -> onnx.ModelProto:
     """The model that `compact` or the quantiser was given, with the weights that they left: float32."""
     model = in_float(model)
-    weights = weights_of(model)
+    weights = unpacked(model)
     kept = [tensor for tensor in model.graph.initializer if not tensor.name.endswith((HALF, CODES, SCALE))]
-    kept += [numpy_helper.from_array(weight, name) for name, weight in weights.items() if name not in {t.name for t in kept}]
+    kept += [numpy_helper.from_array(weight, name) for name, weight in weights.items()]
     made = {*weights, *(name + CAST for name in weights)}
     return rebuilt(model, kept, [node for node in model.graph.node if not made.intersection(node.output)])
 
@@ -134,18 +134,23 @@ def rebuilt(model: onnx.ModelProto, initializers: list[onnx.TensorProto], nodes:
     return result
 
 
-def weights_of(model: onnx.ModelProto) -> dict[str, Float]:
-    """All weights by their names in the network, float32."""
-    model = in_float(model)
+def unpacked(model: onnx.ModelProto) -> dict[str, Float]:
+    """What `compact` packed, by the names that it had before, float32."""
     arrays = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
     weights = {}
     for stored, array in arrays.items():
         if stored.endswith(CODES):
             name = stored.removesuffix(CODES)
             weights[name] = array.astype(np.float32) * arrays[name + SCALE]
-        elif not stored.endswith(SCALE) and not stored.startswith(TRACED):
+        elif stored.endswith(HALF):
             weights[stored.removesuffix(HALF)] = array.astype(np.float32)
     return weights
+
+
+def weights_of(model: onnx.ModelProto) -> dict[str, Float]:
+    """All weights by their names in the network, float32."""
+    arrays = {tensor.name: numpy_helper.to_array(tensor) for tensor in expanded(model).graph.initializer}
+    return {name: array.astype(np.float32) for name, array in arrays.items() if not name.startswith(TRACED)}
 
 
 def stored_weights(path: Path) -> dict[str, Tensor]:
