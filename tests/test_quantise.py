@@ -155,7 +155,9 @@ def test_misuse_is_status_2(folder: Path, tmp_path: Path, capfd: pytest.CaptureF
     assert main(["--int8", str(folder), "--out", out, "--model", str(folder)]) == 2
     assert main(["--int8", str(tmp_path / "model"), "--out", out]) == 2
     assert main(["--int8", str(folder), "--model", str(tmp_path / "model"), "--out", str(tmp_path / "model")]) == 2
+    (tmp_path / "file").touch()
+    assert main(["--float32", "--out", str(tmp_path / "file")]) == 2
     errors = capfd.readouterr().err.splitlines()
-    assert [line.split(": ", 1)[0] for line in errors] == ["bokeh train export"] * 4
+    assert [line.split(": ", 1)[0] for line in errors] == ["bokeh train export"] * 5
     with pytest.raises(UsageError, match="no photos"):
         photos_of(tmp_path / "model")

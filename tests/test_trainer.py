@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import tarfile
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="training is optional")
 pytest.importorskip("onnx", reason="training is optional")
 
-from bokehcli.errors import DivergenceError, ModelError, TrainingError, UsageError  # noqa: E402 (torch may be absent)
+from bokehcli.errors import DivergenceError, ModelError, TrainingError, UsageError, WriteError  # noqa: E402 (torch may be absent)
 from bokehcli.infer import open_network  # noqa: E402
 from bokehcli.model import POINTED, ROLES, ModelCard, find_model  # noqa: E402
 from bokehcli.pixels import focus_hint  # noqa: E402
@@ -51,7 +52,7 @@ from bokehcli.trainer.report import Stop  # noqa: E402
 from bokehcli.trainer.samples import MIXED, MIXES, UNPOINTED, make_sample  # noqa: E402
 from bokehcli.trainer.scenes import layout, neighbouring  # noqa: E402
 from bokehcli.trainer.start import resumed_state  # noqa: E402
-from bokehcli.trainer.training import learn  # noqa: E402
+from bokehcli.trainer.training import learn, run  # noqa: E402
 from bokehcli.trainer.warm import load_exported  # noqa: E402
 from bokehcli.trainer.weights import EIGHT_BITS_FROM, as_stored, eight_bits, stored_weights  # noqa: E402
 
@@ -1251,6 +1252,28 @@ def test_training_that_diverges_is_one_line_and_leaves_no_model(training_folder:
     assert done.returncode == 1
     assert "bokeh train: step 2: the loss is " in done.stderr.splitlines()[-1]
     assert not list((tmp_path / "model").iterdir())
+
+
+def test_a_folder_that_takes_no_files_is_misuse_before_anything_is_done(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "TemporaryFile", mock.Mock(side_effect=PermissionError(13, "Permission denied")))
+    with pytest.raises(UsageError, match="m: nothing can be written there"):
+        run(parser().parse_args(["nowhere", "--out", str(tmp_path / "m")]))
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), RuntimeError("unexpected pos 1 vs 2\nmore")])
+def test_a_checkpoint_that_cannot_be_written_leaves_the_one_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    state, path = State(options()), tmp_path / "a.ckpt"
+    save_checkpoint(state, path)
+    before = path.read_bytes()
+    monkeypatch.setattr(torch, "save", mock.Mock(side_effect=error))
+    with pytest.raises(WriteError, match=r"a\.ckpt: (No space left on device|unexpected pos 1 vs 2)$"):
+        save_checkpoint(state, path)
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_a_step_without_pictures_is_refused(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import torch
 
 from bokehcli.errors import DivergenceError, ModelError
 from bokehcli.model import POINTED
+from bokehcli.trainer.folder import writing
 from bokehcli.trainer.loop import CURE, State, TrainOptions
 from bokehcli.trainer.networks import KINDS, LENS, name_of
 from bokehcli.trainer.schedule import stage_from
@@ -24,7 +25,8 @@ def save_checkpoint(state: State, path: Path) -> None:
 
     In Colab the old file is emptied first. It may lie on a mounted drive, which is said to keep what goes in its bin, where it
     still counts (googlecolab/colabtools, issue 1269): half a gigabyte every three minutes. Killed in between,
-    `load_checkpoint` finds the new one. Raises DivergenceError, and leaves what is there, for a state that is not finite.
+    `load_checkpoint` finds the new one. Raises DivergenceError, and leaves what is there, for a state that is not finite,
+    and WriteError.
     """
     if not state.is_finite():
         raise DivergenceError(f"{path}: not replaced, for after step {state.step} the weights are not finite; {CURE}")
@@ -38,15 +40,20 @@ def save_checkpoint(state: State, path: Path) -> None:
         "options": dataclasses.asdict(state.options),
         "random": torch.get_rng_state(),
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
     partial = partial_of(path)
-    with partial.open("wb") as file:
-        torch.save(held, file)
-        file.flush()
-        os.fsync(file.fileno())
-    if COLAB in os.environ:
-        path.open("wb").close()
-    partial.replace(path)
+    with writing(path, (OSError, RuntimeError)):  # the latter is PyTorch's
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with partial.open("wb") as file:
+                torch.save(held, file)
+                file.flush()
+                os.fsync(file.fileno())
+        except (OSError, RuntimeError):
+            partial.unlink(missing_ok=True)
+            raise
+        if COLAB in os.environ:
+            path.open("wb").close()
+        partial.replace(path)
 
 
 def partial_of(path: Path) -> Path:

@@ -31,6 +31,7 @@ from bokehcli.pairs import SUFFIXES, read_photo
 from bokehcli.pixels import fit_multiples, fit_within, focus_hint, padded, resize, to_unit
 from bokehcli.session import open_session
 from bokehcli.trainer.export import described
+from bokehcli.trainer.folder import make_folder, writing
 from bokehcli.trainer.weights import compact, expanded, in_float, is_quantised
 
 Image = NDArray[Any]
@@ -61,11 +62,11 @@ def main(words: Sequence[str]) -> int:
         card = find_model(arguments.model)
         if arguments.out.resolve() == card.folder.resolve():
             raise UsageError(f"{arguments.out}: the model itself lies there")
-        if arguments.float32:
-            made, how = written(card, arguments.out, {}), "float32"
-        else:
-            photos = photos_of(arguments.int8)
-            made, how = quantised(card, photos, arguments.out), f"calibrated on {len(photos)} photos"
+        make_folder(arguments.out)
+        photos = [] if arguments.float32 else photos_of(arguments.int8)
+        how = "float32" if arguments.float32 else f"calibrated on {len(photos)} photos"
+        with writing(arguments.out):
+            made = quantised(card, photos, arguments.out) if photos else written(card, arguments.out, {})
     except BokehError as error:
         print(f"bokeh train export: {error}", file=sys.stderr, flush=True)
         return 2

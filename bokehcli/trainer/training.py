@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from bokehcli.errors import BokehError, DivergenceError, MissingDependency, TrainingError, UsageError
+from bokehcli.errors import BokehError, DivergenceError, MissingDependency, TrainingError, UsageError, WriteError
 from bokehcli.model import find_lens_model
 from bokehcli.opencv import cv2
 from bokehcli.pairs import is_pairs, told
@@ -21,6 +21,7 @@ from bokehcli.trainer.command import check, command_of, parser, preset_of
 from bokehcli.trainer.data import VALIDATION_PART, Library, Maker, find_items
 from bokehcli.trainer.describe import described
 from bokehcli.trainer.features import load_features
+from bokehcli.trainer.folder import make_folder, writing
 from bokehcli.trainer.loop import State, cause_of, has_bfloat16, train
 from bokehcli.trainer.pairs import Pairs
 from bokehcli.trainer.preview import preview_batch, write_preview
@@ -59,14 +60,6 @@ def open_data(arguments: argparse.Namespace, mix: str) -> tuple[Maker, Maker]:
     return make, make
 
 
-def make_folder(folder: Path) -> None:
-    """Make a folder unless it is there. Raises UsageError where that cannot be."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UsageError(f"{folder}: no folder can be made there ({error.strerror or error})") from error
-
-
 def look(state: State, samples: Batch, folder: Path) -> None:
     """Write a preview, and say what is wrong with it."""
     columns = state.kind.columns(state.average, samples.to(state.device), state.stage)
@@ -99,7 +92,7 @@ def learn(
     except DivergenceError:
         raise
     except Exception as error:  # whatever it is, what was done until then is kept
-        with suppress(BokehError, OSError, RuntimeError):  # it may be that nothing can be written
+        with suppress(BokehError):  # it may be that nothing can be written
             save_checkpoint(state, checkpoint)
             say(f"step {state.step} is in {checkpoint}")
         if isinstance(error, BokehError):
@@ -120,6 +113,7 @@ def run(arguments: argparse.Namespace) -> int:
         import onnx  # noqa: F401 (that it is there is known before hours of training, not after)
     except ImportError as error:
         raise MissingDependency("exporting needs the package onnx: pip install 'bokehcli[train]'") from error
+    make_folder(arguments.out)
     cv2.setNumThreads(1)  # workers are forked: a thread pool would not survive that, and the cores belong to torch
     base = None if arguments.model is None else find_lens_model(arguments.model)
     state = resumed_state(arguments, preset, base)
@@ -133,7 +127,6 @@ def run(arguments: argparse.Namespace) -> int:
     state = state or new_state(arguments, preset, base, make)
     precision = "bfloat16" if has_bfloat16(state.device) else "float32"
     say(f"{state.options.steps} steps on {state.device} in {precision}")
-    make_folder(arguments.out)
     stop = Stop()
     samples = preview_batch(make_seen, state.options.seed, state.kind.preview_px(state.options.stages))
     learn(state, make, arguments, samples, stop, features)
@@ -145,7 +138,8 @@ def run(arguments: argparse.Namespace) -> int:
         "command": command_of(arguments),
     }
     asked = argparse.Namespace(**vars(arguments), mix=mix)
-    card, difference = state.kind.export(state.average.cpu(), about, samples, state.stage, asked, base)
+    with writing(arguments.out):
+        card, difference = state.kind.export(state.average.cpu(), about, samples, state.stage, asked, base)
     say(f"step {state.step} of {state.options.steps}; model written to {card.folder}")
     say(f"on {len(samples.photo)} samples ONNX Runtime and torch differ by at most {difference:.1e}")
     print(card.folder, flush=True)
@@ -153,7 +147,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def main() -> int:
-    """Exit status 0: done. 1: training could not go on. 2: misuse. 130: interrupted, with a checkpoint.
+    """Exit status 0: done. 1: training could not go on, or nothing be written. 2: misuse. 130: interrupted, with a checkpoint.
 
     Raises KeyboardInterrupt where there was no time for one.
     """
@@ -165,4 +159,4 @@ def main() -> int:
         return run(parser().parse_args())
     except BokehError as error:
         say(f"bokeh train: {error}")
-        return FAILED if isinstance(error, TrainingError) else MISUSE
+        return FAILED if isinstance(error, TrainingError | WriteError) else MISUSE
