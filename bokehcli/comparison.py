@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from bokehcli import optics
 from bokehcli.decode import decode_photo
-from bokehcli.errors import PhotoError, UnsupportedPhoto, UsageError
+from bokehcli.errors import MissingDependency, PhotoError, UnsupportedPhoto, UsageError
 from bokehcli.infer import Network
 from bokehcli.model import find_model
 from bokehcli.opencv import cv2
@@ -68,7 +68,12 @@ class Comparison:
     failed: list[str] = field(default_factory=list)
 
     def scores(self, pairs: Sequence[Pair]) -> Iterator[Score]:
-        """One contestant after the other, so that each has the memory to itself."""
+        """One contestant after the other, so that each has the memory to itself; whether all can be opened shows before.
+
+        Raises BokehError where one cannot be, and MissingDependency.
+        """
+        for contestant in self.contestants:
+            contestant.open()
         broken: set[Pair] = set()
         for contestant in self.contestants:
             render = contestant.open()
@@ -77,9 +82,11 @@ class Comparison:
                     continue
                 try:
                     yield self.score(pair, contestant.name, render)
-                except PhotoError as error:
+                except MissingDependency:
+                    raise
+                except Exception as error:  # a runtime's, say, of one network and one size
                     broken.add(pair)
-                    self.failed.append(str(error))
+                    self.failed.append(str(error) if isinstance(error, PhotoError) else fault_of(pair, contestant, error))
 
     def score(self, pair: Pair, name: str, render: Callable[[Photo], Photo]) -> Score:
         """Raises PhotoError."""
@@ -93,6 +100,12 @@ class Comparison:
             raise UnsupportedPhoto(str(pair.wide), str(error)) from error
         values = {measure: compare(shown, target) for measure, compare in self.measures.items()}
         return Score(pair.wide.stem, name, elapsed_s, peak, values)
+
+
+def fault_of(pair: Pair, contestant: Contestant, error: Exception) -> str:
+    """A line for a pair that a contestant fails on in a way that names no photo."""
+    reason = (str(error).splitlines() or [type(error).__name__])[0]
+    return f"{pair.wide}: {contestant.name} fails: {reason}"
 
 
 def of_all(scores: Sequence[Score], contestants: Sequence[Contestant]) -> list[Score]:

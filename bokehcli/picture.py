@@ -51,7 +51,10 @@ class PictureNetwork:
     def run(self, photo: Float) -> Float:
         """One run of the network: (h, w, 3) in [0, 1], sides multiples of the card's, to the same. Raises ModelError."""
         planes = np.ascontiguousarray(photo.transpose(2, 0, 1)[None])
-        picture: Float = self.session.run(None, {"photo": planes})[0][0].transpose(1, 2, 0)
+        given = self.session.run(None, {"photo": planes})[0]
+        if given.shape != planes.shape:
+            raise ModelError(f"{self.card.path(PICTURE)}: gives {given.shape} for {planes.shape}, not a picture of that size")
+        picture: Float = given[0].transpose(1, 2, 0)
         if not np.isfinite(picture).all():
             raise ModelError(f"{self.card.path(PICTURE)}: gives a picture with values that are not finite")
         return np.clip(picture, 0.0, 1.0)

@@ -17,7 +17,7 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from bokehcli import comparison, resources, similarity
 from bokehcli.cli import main
 from bokehcli.comparison import MASK, UNCHANGED, Comparison, Contestant, of_all
-from bokehcli.errors import MissingDependency, UnsupportedPhoto, UsageError
+from bokehcli.errors import MissingDependency, ModelError, UnsupportedPhoto, UsageError
 from bokehcli.options import RunOptions
 from bokehcli.pairs import find_pairs
 from bokehcli.photo import Photo
@@ -149,6 +149,27 @@ def test_a_pair_that_one_model_fails_on_counts_for_none(folder: Path) -> None:
     scores = of_all(list(comparison.scores(pairs)), contestants)
     assert [(score.contestant, score.pair) for score in scores] == [(c, p) for c in "ab" for p in ("00", "01", "03")]
     assert comparison.failed == [f"{folder / 'original' / '02.png'}: no"]
+
+
+def test_any_fault_of_a_model_costs_its_pair_alone(folder: Path) -> None:
+    def fails(photo: Photo) -> Photo:
+        if photo.name.endswith("02.png"):
+            raise RuntimeError("no memory\nat all")
+        return photo
+
+    comparison = Comparison([Contestant("a", lambda: fails)])
+    pairs, _ = find_pairs(folder)
+    assert [score.pair for score in comparison.scores(pairs)] == ["00", "01", "03"]
+    assert comparison.failed == [f"{folder / 'original' / '02.png'}: a fails: no memory"]
+
+
+def test_all_models_are_opened_before_the_first_one_begins(folder: Path) -> None:
+    def closed() -> Any:
+        raise ModelError("no")
+
+    comparison = Comparison([Contestant("a", lambda: pytest.fail), Contestant("b", closed)])
+    with pytest.raises(ModelError, match="no"):
+        list(comparison.scores(find_pairs(folder)[0]))
 
 
 @pytest.mark.parametrize(

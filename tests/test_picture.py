@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch", reason="training is optional")
-pytest.importorskip("onnx", reason="training is optional")
+onnx = pytest.importorskip("onnx", reason="training is optional")
 
 from bokehcli.cli import main  # noqa: E402 (torch may be absent)
 from bokehcli.errors import ModelError, UsageError  # noqa: E402
@@ -199,6 +199,56 @@ def test_what_such_a_model_cannot_be_told_is_misuse(
 def test_a_network_of_pictures_that_are_no_numbers_is_not_exported(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="differ by nan"):
         export_picture(Broken(), tmp_path, {}, torch.zeros(1, 3, 64, 128), LONG_SIDE, 64)
+
+
+def stated(
+    folder: Path, name: str = "photo", channels: int = 3, sides: tuple[int, ...] = (), tile_px: int = 0, context_px: int = 0
+) -> PictureCard:
+    """A model of whose file and card something is said."""
+    card = written(folder, Same())
+    model = onnx.load(str(card.path("picture")))
+    for tensor in (*model.graph.input, *model.graph.output):
+        tensor.type.tensor_type.shape.dim[1].dim_value = channels
+        for place, side in enumerate(sides):
+            tensor.type.tensor_type.shape.dim[2 + place].dim_value = side
+    for node in model.graph.node:
+        node.input[:] = [name if each == "photo" else each for each in node.input]
+    model.graph.input[0].name = name
+    onnx.save(model, str(card.path("picture")))
+    dataclasses.replace(card, tile_px=tile_px, context_px=context_px).save()
+    found = find_model(folder)
+    assert isinstance(found, PictureCard)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("changes", "word"),
+    [
+        ({"name": "image"}, "takes image, not photo"),
+        ({"channels": 4}, "not as floats with 3 channels"),
+        ({"sides": (64, 128)}, "in one size alone, 64x128"),
+        ({"sides": (64, 64), "tile_px": 64, "context_px": 32}, "in one size alone, 64x64"),
+    ],
+    ids=str,
+)
+def test_a_network_that_is_not_what_its_card_says_is_not_opened(tmp_path: Path, changes: dict[str, Any], word: str) -> None:
+    with pytest.raises(ModelError, match=word):
+        open_picture_network(stated(tmp_path, **changes))
+
+
+def test_a_network_of_tiles_may_take_these_alone(tmp_path: Path) -> None:
+    network = open_picture_network(stated(tmp_path, sides=(128, 128), tile_px=64, context_px=32))
+    image = np.random.default_rng(0).integers(0, 256, (100, 150, 3), np.uint8)
+    np.testing.assert_allclose(network.predict(image), image / np.float32(255), atol=1e-6)
+
+
+def test_a_picture_of_another_size_is_refused(tmp_path: Path) -> None:
+    class Halved(torch.nn.Module):
+        def forward(self, photo: Any) -> Any:
+            return torch.nn.functional.avg_pool2d(photo, 2)
+
+    with pytest.raises(ModelError, match=r"gives \(1, 3, 32, 64\) for \(1, 3, 64, 128\)"):
+        open_picture_network(written(tmp_path, Halved())).predict(np.zeros((64, 128, 3), np.uint8))
 
 
 def test_options_are_checked_against_the_kind_of_model() -> None:
