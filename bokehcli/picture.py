@@ -15,7 +15,7 @@ from bokehcli.opencv import cv2
 from bokehcli.options import InferOptions
 from bokehcli.pixels import fit_within, from_unit, padded, resize, srgb_to_linear, to_unit
 from bokehcli.session import open_session
-from bokehcli.tiling import Box, boxes_of
+from bokehcli.tiling import surrounded
 from bokehcli.tone import SRGB, Curves, as_seen, floats_of
 
 Image = NDArray[Any]
@@ -40,12 +40,9 @@ class PictureNetwork:
         photo = to_unit(small)
         if not self.card.tile_px:
             return np.ascontiguousarray(self.run(padded(photo, self.card.multiple))[: photo.shape[0], : photo.shape[1]])
-        picture, margin, tile_px = np.empty_like(photo), self.card.context_px, self.card.tile_px
-        bordered = cv2.copyMakeBorder(photo, *(margin, margin + tile_px) * 2, cv2.BORDER_REFLECT)
-        for box in boxes_of(photo.shape, tile_px):
-            around = Box(box.top, box.top + tile_px + 2 * margin, box.left, box.left + tile_px + 2 * margin)
-            tile = self.run(bordered[around.slices])
-            picture[box.slices] = tile[margin : margin + box.height, margin : margin + box.width]
+        picture, margin = np.empty_like(photo), self.card.context_px
+        for box, around in surrounded(photo, self.card.tile_px, margin):
+            picture[box.slices] = self.run(around)[margin : margin + box.height, margin : margin + box.width]
         return picture
 
     def run(self, photo: Float) -> Float:

@@ -2,7 +2,11 @@
 
 from collections.abc import Iterator
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+from numpy.typing import NDArray
+
+from bokehcli.opencv import cv2
 
 
 class Box(NamedTuple):
@@ -59,6 +63,14 @@ def common(box: Box, other: Box) -> Box | None:
 def inside(box: Box, outer: Box) -> Box:
     """A box counted from the upper left corner of another one."""
     return Box(box.top - outer.top, box.bottom - outer.top, box.left - outer.left, box.right - outer.left)
+
+
+def surrounded(image: NDArray[Any], tile_px: int, margin_px: int) -> Iterator[tuple[Box, NDArray[Any]]]:
+    """Every tile of an image (H, W, C), and its pixels with a margin on every side, all of one size; beyond it is mirrored."""
+    side_px = tile_px + 2 * margin_px
+    bordered = cv2.copyMakeBorder(image, *(margin_px, margin_px + tile_px) * 2, cv2.BORDER_REFLECT)
+    for box in boxes_of(image.shape, tile_px):
+        yield box, bordered[box.top : box.top + side_px, box.left : box.left + side_px]
 
 
 def parts_of(box: Box, side_px: int) -> Iterator[Box]:

@@ -2,6 +2,7 @@
 
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ onnx = pytest.importorskip("onnx", reason="training is optional")
 import onnxruntime  # noqa: E402 (torch may be absent)
 
 from bokehcli.errors import ModelError  # noqa: E402
-from bokehcli.trainer.features import load_features  # noqa: E402
+from bokehcli.trainer.features import load_features, try_out  # noqa: E402
 
 CPU = torch.device("cpu")
 
@@ -70,6 +71,49 @@ def test_files_of_torch_are_used_as_they_are(tmp_path: Path) -> None:
         assert torch.allclose(features, module(photo), atol=1e-6)
         (slope,) = torch.autograd.grad(features.sum(), photo)
         assert float(slope.abs().sum()) > 0
+
+
+def written(path: Path, *nodes: onnx.NodeProto) -> Path:
+    """A graph of these nodes, from x to y, (1, 3, 9, 9)."""
+    shapes = [onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None) for name in "xy"]
+    graph = onnx.helper.make_graph(list(nodes), "features", shapes[:1], shapes[1:])
+    onnx.save(onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 18)], ir_version=9), str(path))
+    return path
+
+
+@pytest.mark.parametrize("counted", [{}, {"count_include_pad": 0}, {"count_include_pad": 1}], ids=str)
+def test_means_at_the_border_are_those_of_onnx(tmp_path: Path, counted: dict[str, int]) -> None:
+    pool = onnx.helper.make_node("AveragePool", ["x"], ["p"], kernel_shape=[3, 3], pads=[1, 1, 1, 1], **counted)
+    half = onnx.helper.make_node("Constant", [], ["c"], value_float=0.5)
+    path = written(tmp_path / "a.onnx", pool, half, onnx.helper.make_node("Mul", ["p", "c"], ["y"]))
+    photo = torch.rand(1, 3, 9, 9)
+    (expected,) = onnxruntime.InferenceSession(str(path)).run(None, {"x": photo.numpy()})
+    np.testing.assert_allclose(load_features(path, CPU)(photo).numpy(), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("asked", "word"),
+    [
+        ({"ceil_mode": 1}, "ceil_mode"),
+        ({"auto_pad": "SAME_UPPER"}, "auto_pad"),
+        ({"dilations": [2, 2]}, "dilations"),
+        ({"pads": [0, 0, 1, 1]}, "pads that differ"),
+        ({"kernel_shape": [3]}, "1-dimensional"),
+    ],
+    ids=str,
+)
+def test_what_is_not_computed_as_onnx_has_it_is_refused(tmp_path: Path, asked: dict[str, Any], word: str) -> None:
+    pool = onnx.helper.make_node("MaxPool", ["x"], ["y"], **{"kernel_shape": [3, 3], **asked})
+    with pytest.raises(ModelError, match=rf"a\.onnx: has MaxPool with {word}"):
+        load_features(written(tmp_path / "a.onnx", pool), CPU)
+
+
+def test_a_network_that_takes_no_such_pictures_is_refused_before_it_is_needed(tmp_path: Path) -> None:
+    torch.export.save(torch.export.export(network(), (torch.rand(1, 3, 32, 32),)), tmp_path / "a.pt2")
+    loaded = load_features(tmp_path / "a.pt2", CPU)
+    try_out(loaded, tmp_path / "a.pt2", 1, 32, CPU)
+    with pytest.raises(ModelError, match=r"a\.pt2: fails on 2 pictures of 64 pixels \("):
+        try_out(loaded, tmp_path / "a.pt2", 2, 64, CPU)
 
 
 def test_what_cannot_be_used_is_refused_by_name(tmp_path: Path) -> None:

@@ -80,6 +80,20 @@ def test_a_model_of_pictures_too(folder: Path, tmp_path: Path) -> None:
     assert 0 < np.abs(first - second).mean() < 0.05
 
 
+def test_a_model_that_takes_tiles_alone_is_calibrated_on_tiles(folder: Path, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    layers = torch.nn.Sequential(torch.nn.Conv2d(3, 3, 3, padding=1), torch.nn.LeakyReLU(), torch.nn.Conv2d(3, 3, 3, padding=1))
+    card, _ = export_picture(layers.eval(), tmp_path / "model", {}, torch.rand(1, 3, 128, 128), 192, 64)
+    assert isinstance(card, PictureCard)
+    model = onnx.load(str(card.path("picture")))
+    for place in (2, 3):
+        model.graph.input[0].type.tensor_type.shape.dim[place].dim_value = 128
+    onnx.save(model, str(card.path("picture")))
+    dataclasses.replace(card, tile_px=96, context_px=16).save()
+    made = quantised(find_model(card.folder), photos_of(folder)[:2], tmp_path / "int8")
+    assert made.about["computes"] == {"picture": "int8"}
+
+
 def test_and_in_float32_again_with_the_same_weights(folder: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     card = lens_model(tmp_path / "model")
     eight = quantised(card, photos_of(folder), tmp_path / "int8")

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -36,6 +37,19 @@ def load_features(path: Path, device: torch.device) -> nn.Module:
     return held(network.to(device))
 
 
+@torch.no_grad()
+def try_out(network: nn.Module, path: Path, pictures: int, size_px: int, device: torch.device) -> None:
+    """Show the network so many square pictures, as training will. Raises ModelError, with its file, where it takes no such."""
+    try:
+        features = network(torch.rand(pictures, 3, size_px, size_px, device=device))
+        sound = bool(features.isfinite().all())
+    except Exception as error:  # anything, for it is somebody's own
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise ModelError(f"{path}: fails on {pictures} pictures of {size_px} pixels ({reason})") from error
+    if not sound:
+        raise ModelError(f"{path}: gives values that are not finite")
+
+
 def held(network: nn.Module) -> nn.Module:
     """The network, which learns nothing."""
     for weight in network.parameters():
@@ -43,9 +57,14 @@ def held(network: nn.Module) -> nn.Module:
     return network
 
 
-def pooled(pool: Callable[..., Tensor], x: Tensor, at: dict[str, Any]) -> Tensor:
+def pooled(pool: Callable[..., Tensor], x: Tensor, at: dict[str, Any], **more: Any) -> Tensor:
     """MaxPool or AveragePool."""
-    return pool(x, at["kernel_shape"], at.get("strides", 1), at.get("pads", [0, 0])[:2])
+    return pool(x, at["kernel_shape"], at.get("strides", 1), at.get("pads", [0, 0])[:2], **more)
+
+
+def averaged(at: dict[str, Any], x: Tensor) -> Tensor:
+    """AveragePool; whether what lies beyond the border counts is said in the file, and not, if nothing is."""
+    return pooled(F.avg_pool2d, x, at, count_include_pad=bool(at.get("count_include_pad", 0)))
 
 
 def convolved(at: dict[str, Any], x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -67,8 +86,35 @@ TUNED: dict[str, Callable[..., Tensor]] = {
     "Conv": convolved,
     "LeakyRelu": lambda at, x: F.leaky_relu(x, at.get("alpha", 0.01)),
     "MaxPool": lambda at, x: pooled(F.max_pool2d, x, at),
-    "AveragePool": lambda at, x: pooled(F.avg_pool2d, x, at),
+    "AveragePool": averaged,
 }
+
+
+def fault_of(operation: str, at: dict[str, Any]) -> str | None:
+    """What an operation is asked for that is not done here."""
+    pads = at.get("pads", [])
+    pools = operation in ("MaxPool", "AveragePool")
+    if at.get("auto_pad", b"NOTSET") != b"NOTSET":
+        return "auto_pad"
+    if len(at.get("kernel_shape", (0, 0))) != 2:
+        return f"{len(at['kernel_shape'])}-dimensional kernels"
+    if pools and at.get("ceil_mode", 0):
+        return "ceil_mode"
+    if pools and any(dilation != 1 for dilation in at.get("dilations", [])):
+        return "dilations"
+    if pools and list(pads[:2]) != list(pads[2:]):
+        return "pads that differ between the sides"
+    return None
+
+
+def constant_of(at: dict[str, Any]) -> Any:
+    """The array of a Constant; None if it is none of numbers."""
+    if "value" in at:
+        import onnx
+
+        return onnx.numpy_helper.to_array(at["value"])
+    number = next((at[name] for name in ("value_float", "value_floats", "value_int", "value_ints") if name in at), None)
+    return None if number is None else np.array(number, np.float32 if "float" in next(iter(at)) else np.int64)
 
 
 class OnnxFeatures(nn.Module):
@@ -91,8 +137,14 @@ class OnnxFeatures(nn.Module):
         self.steps: list[tuple[str, dict[str, Any], list[str], str]] = []
         for node in graph.node:
             attributes = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
+            fault = fault_of(node.op_type, attributes)
             if node.op_type == "Constant":
-                self.keep(node.output[0], onnx.numpy_helper.to_array(attributes["value"]))
+                constant = constant_of(attributes)
+                if constant is None:
+                    raise ModelError(f"{path}: has a Constant that is no number")
+                self.keep(node.output[0], constant)
+            elif fault is not None:
+                raise ModelError(f"{path}: has {node.op_type} with {fault}, which a feature network may not have")
             else:
                 self.steps.append((node.op_type, attributes, list(node.input), node.output[0]))
         self.takes = next(x.name for x in graph.input if x.name not in self.values)

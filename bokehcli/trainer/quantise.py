@@ -25,11 +25,12 @@ import onnx
 from numpy.typing import NDArray
 
 from bokehcli.errors import BokehError, UsageError
-from bokehcli.model import PICTURE, POINTED, Card, ModelCard, find_model
+from bokehcli.model import PICTURE, POINTED, Card, ModelCard, PictureCard, find_model
 from bokehcli.options import InferOptions
 from bokehcli.pairs import SUFFIXES, read_photo
 from bokehcli.pixels import fit_multiples, fit_within, focus_hint, padded, resize, to_unit
 from bokehcli.session import open_session
+from bokehcli.tiling import surrounded
 from bokehcli.trainer.export import described
 from bokehcli.trainer.folder import make_folder, writing
 from bokehcli.trainer.weights import compact, expanded, in_float, is_quantised
@@ -94,7 +95,11 @@ def photos_of(folder: Path) -> list[Image]:
 
 def quantised(card: Card, photos: Sequence[Image], folder: Path) -> Card:
     """Write the model in eight bits into another folder than its own; its card as it was read back."""
-    feeds = lens_feeds(card, photos) if isinstance(card, ModelCard) else picture_feeds(card, photos)
+    if isinstance(card, PictureCard):
+        feeds = picture_feeds(card, photos)
+    else:
+        assert isinstance(card, ModelCard)
+        feeds = lens_feeds(card, photos)
     return written(card, folder, feeds, f"static int8, calibrated on {len(photos)} photos")
 
 
@@ -117,13 +122,16 @@ def written(card: Card, folder: Path, feeds: Mapping[str, Sequence[Feed]], how: 
     return find_model(folder)
 
 
-def picture_feeds(card: Card, photos: Sequence[Image]) -> dict[str, list[Feed]]:
-    """What the network of a model of kind rgb sees of the photos."""
-    feeds = []
+def picture_feeds(card: PictureCard, photos: Sequence[Image]) -> dict[str, list[Feed]]:
+    """What the network of a model of kind rgb sees of the photos: each as a whole, or in tiles."""
+    seen: list[NDArray[np.float32]] = []
     for photo in photos:
-        small = resize(photo, fit_within((photo.shape[0], photo.shape[1]), card.long_side))
-        feeds.append({"photo": batch_of(to_unit(padded(small, card.multiple)))})
-    return {PICTURE: feeds}
+        small = to_unit(resize(photo, fit_within((photo.shape[0], photo.shape[1]), card.long_side)))
+        if card.tile_px:
+            seen += [around.copy() for _, around in surrounded(small, card.tile_px, card.context_px)]
+        else:
+            seen.append(padded(small, card.multiple))
+    return {PICTURE: [{"photo": batch_of(unit)} for unit in seen]}
 
 
 def lens_feeds(card: ModelCard, photos: Sequence[Image]) -> dict[str, list[Feed]]:

@@ -20,7 +20,7 @@ from bokehcli.trainer.checkpoint import CHECKPOINT, save_checkpoint
 from bokehcli.trainer.command import check, command_of, parser, preset_of
 from bokehcli.trainer.data import VALIDATION_PART, Library, Maker, find_items
 from bokehcli.trainer.describe import described
-from bokehcli.trainer.features import load_features
+from bokehcli.trainer.features import load_features, try_out
 from bokehcli.trainer.folder import make_folder, writing
 from bokehcli.trainer.loop import State, cause_of, has_bfloat16, train
 from bokehcli.trainer.pairs import Pairs
@@ -125,6 +125,9 @@ def run(arguments: argparse.Namespace) -> int:
         features = load_features(arguments.perceptual, torch.device(device_of(arguments.device)))
     make, make_seen = open_data(arguments, mix)
     state = state or new_state(arguments, preset, base, make)
+    if features is not None:
+        last = state.options.stages[-1]
+        try_out(features, arguments.perceptual, last.batch * state.options.times, last.size, state.device)
     precision = "bfloat16" if has_bfloat16(state.device) else "float32"
     say(f"{state.options.steps} steps on {state.device} in {precision}")
     stop = Stop()
