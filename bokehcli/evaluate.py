@@ -57,8 +57,12 @@ def evaluate(
     for name, number in (("sample", sample), ("seed", seed), ("border", border)):
         if number < 0:
             raise UsageError(f"{name} must be 0 or more, not {number}")
+    if strength is not None and f_number is not None:
+        raise UsageError("--strength and --f-number cannot be used together")
     if f_number is not None:
         strength = strength_of_f_number(f_number)
+    if sheet is not None:
+        check_sheet(sheet, folder)
     options = RunOptions(
         lens=LensOptions(strength=LensOptions.strength if strength is None else strength, grain=0.0),
         infer=InferOptions(device=device, threads=threads),
@@ -156,13 +160,25 @@ def rows_of(scores: "Sequence[Score]", *, csv: bool, json: bool) -> Iterator[str
         yield text.getvalue().rstrip("\n")
 
 
+def check_sheet(path: Path, folder: Path) -> None:
+    """Look whether a contact sheet can be written there. Raises WriteError, and UsageError also where it would replace a photo.
+
+    folder: of the pairs.
+    """
+    from bokehcli.storage import exists, make_ready
+
+    if path.suffix.lower() not in (".png", ".jpg", ".jpeg", ".webp"):
+        raise UsageError(f"{path}: a contact sheet is a .png, .jpg or .webp file")
+    if exists(path) and path.resolve().is_relative_to(folder.resolve()):
+        raise UsageError(f"{path}: lies among the pairs and would be replaced; give another name")
+    make_ready(path)
+
+
 def write_sheet(path: Path, comparison: "Comparison", pairs: "Sequence[Pair]", scores: "Sequence[Score]") -> None:
-    """Write the contact sheet, whole or not at all. Raises WriteError, UsageError."""
+    """Write the contact sheet, whole or not at all. Raises WriteError."""
     from bokehcli.comparison import sheet
     from bokehcli.opencv import cv2
     from bokehcli.storage import write_atomic
 
-    if path.suffix.lower() not in (".png", ".jpg", ".jpeg", ".webp"):
-        raise UsageError(f"{path}: a contact sheet is a .png, .jpg or .webp file")
     encoded = cv2.imencode(path.suffix.lower(), sheet(comparison, pairs, scores)[:, :, ::-1])[1]
     write_atomic(path, encoded.tobytes(), exclusive=False)

@@ -119,7 +119,22 @@ def test_best_and_worst_are_shown(folder: Path, tmp_path: Path, capfd: Captured)
     assert status == 0
     image = cv2.imread(str(tmp_path / "sheet.png"))
     assert image.shape[:2] == (4 * 364, 4 * 364)  # four pairs: wide, shallow, bundled, mask + Gaussian
-    assert evaluated(capfd, folder, "--sheet", tmp_path / "sheet.txt")[0] == 2
+    assert evaluated(capfd, folder, "--sheet", tmp_path / "sheet.png")[0] == 0  # once more
+
+
+@pytest.mark.parametrize("place", ["sheet.txt", "file/sheet.png", "folder.png", "pairs/bokeh/00.png", "link.png"])
+def test_a_sheet_that_cannot_be_is_refused_before_the_first_pair(
+    folder: Path, tmp_path: Path, capfd: Captured, place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "folder.png").mkdir()
+    (tmp_path / "link.png").symlink_to(folder / "original" / "00.png")
+    before = {path: path.read_bytes() for path in folder.rglob("*.png")}
+    monkeypatch.setattr(Comparison, "scores", lambda *_: pytest.fail("began"))
+    status, _, err = evaluated(capfd, folder, "--sheet", tmp_path / place)
+    assert status == 2
+    assert f"{tmp_path / place}: " in err
+    assert before == {path: path.read_bytes() for path in folder.rglob("*.png")}
 
 
 def test_what_cannot_be_compared_is_named_and_the_rest_is(folder: Path, capfd: Captured) -> None:
@@ -183,6 +198,7 @@ def test_all_models_are_opened_before_the_first_one_begins(folder: Path) -> None
         (["PAIRS", "--sample", "-1"], "sample must be 0 or more, not -1"),
         (["PAIRS", "--seed", "-1"], "seed must be 0 or more, not -1"),
         (["PAIRS", "--f-number", "0.5"], "f-number"),
+        (["PAIRS", "--f-number", "2", "--strength", "0"], "cannot be used together"),
     ],
 )
 def test_misuse_is_status_2(folder: Path, capfd: Captured, arguments: list[str], word: str) -> None:
