@@ -1145,7 +1145,7 @@ def test_a_checkpoint_from_before_it_knew_its_preset_is_gone_on_from(tmp_path: P
     assert resumed_state(arguments, preset_of(arguments), None) is not None
 
 
-@pytest.mark.parametrize("preset", [POINTED, UNPOINTED])
+@pytest.mark.parametrize("preset", [POINTED, UNPOINTED, "octaves"])
 def test_what_goes_on_from_a_model_needs_one(training_folder: Path, tmp_path: Path, preset: str) -> None:
     alone = bokeh("train", training_folder, "--out", tmp_path / "model", "--preset", preset)
     assert alone.returncode == 2
@@ -1288,6 +1288,27 @@ def test_a_number_below_0_is_refused(option: str, capfd: pytest.CaptureFixture[s
     with pytest.raises(SystemExit, match="2"):
         parser().parse_args(["photos", "--out", "m", option, "-3"])
     assert f"{option}: invalid" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("option", "least", "refused"),
+    [
+        ("--steps", "1", ["0", "-1", "1.5"]),
+        ("--rate", "1e-9", ["0", "-1", "nan", "inf"]),
+        ("--scale", "1e-9", ["0", "-1", "nan", "inf"]),
+        *((option, "0", ["-1", "nan", "inf"]) for option in ("--cache", "--minutes", "--save-every", "--preview-every")),
+        ("--seed", str(2**63 - 1), [str(2**63)]),
+        ("--long-side", "64", ["1", "63"]),
+    ],
+)
+def test_a_number_that_makes_no_sense_is_refused(
+    option: str, least: str, refused: list[str], capfd: pytest.CaptureFixture[str]
+) -> None:
+    parser().parse_args(["photos", "--out", "m", option, least])
+    for value in refused:
+        with pytest.raises(SystemExit, match="2"):
+            parser().parse_args(["photos", "--out", "m", option, value])
+        assert f"{option}: invalid" in capfd.readouterr().err
 
 
 def test_minutes_end_a_run_with_a_checkpoint(training_folder: Path, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """The command line of `bokeh train`, and how it is written into a model card."""
 
 import argparse
+import math
 import shlex
 from pathlib import Path
 
@@ -37,14 +38,14 @@ def parser() -> argparse.ArgumentParser:
     )
     add("--preset", metavar="NAME", help="what is trained when: " + "; ".join(map(presets_of, KINDS)))
     add("--scale", type=positive, help="of the preset's number of steps (1.0)")
-    add("--steps", type=int, help="of the whole schedule, instead of the preset's")
+    add("--steps", type=at_least_1, help="of the whole schedule, instead of the preset's")
     add("--times", type=at_least_1, help="pictures a step, as a multiple of the preset's, where a GPU has room for more (1)")
-    add("--rate", type=float, help="peak learning rate, instead of the preset's")
+    add("--rate", type=positive, help="peak learning rate, instead of the preset's")
     add("--device", default="auto", help="auto, cpu, cuda or mps: where the arithmetic runs (%(default)s)")
-    add("--seed", type=at_least_0, help=f"of weights and samples ({defaults.seed})")
+    add("--seed", type=seed, help=f"of weights and samples ({defaults.seed})")
     add("--workers", type=at_least_0, default=defaults.workers, help="processes that make samples (%(default)s)")
     add("--threads", type=at_least_0, default=defaults.threads, help="of the arithmetic; 0 is one a core")
-    add("--minutes", type=float, default=0.0, help="stop with a checkpoint after that long; 0 is never")
+    add("--minutes", type=not_negative, default=0.0, help="stop with a checkpoint after that long; 0 is never")
     add("--sample", type=at_least_0, default=0, help="train on that many pairs, chosen by the seed; 0 is all")
     add("--perceptual", metavar="FILE", type=Path, help="pynet2020: feature network for level 1's loss (ONNX, .pt2, .pt)")
     add("--as-published", action="store_true", help="pynet2020: levels 2 and 1 without the guard against drifting colours")
@@ -55,9 +56,9 @@ def parser() -> argparse.ArgumentParser:
     add("--fresh", action="store_true", help="begin anew even if DIR holds a checkpoint")
     add("--long-side", type=side, default=0, help="lens: of the picture the exported global network sees; 0: the default")
     add("--note", default="", help="what the model card is to say of the training data and its licence")
-    add("--cache", type=float, default=4.0, help="GiB of decoded photos to keep in memory (%(default)s)")
-    add("--save-every", type=float, default=3.0, help="minutes between checkpoints (%(default)s)")
-    add("--preview-every", type=float, default=10.0, help="minutes between previews (%(default)s)")
+    add("--cache", type=not_negative, default=4.0, help="GiB of decoded photos to keep in memory (%(default)s)")
+    add("--save-every", type=not_negative, default=3.0, help="minutes between checkpoints (%(default)s)")
+    add("--preview-every", type=not_negative, default=10.0, help="minutes between previews (%(default)s)")
     return result
 
 
@@ -146,10 +147,26 @@ def share(text: str) -> float:
     return value
 
 
+def seed(text: str) -> int:
+    """A whole number from 0 on that PyTorch takes for a seed. Raises ValueError, which argparse reports."""
+    value = at_least_0(text)
+    if value >= 1 << 63:
+        raise ValueError
+    return value
+
+
 def positive(text: str) -> float:
-    """A number above 0. Raises ValueError, which argparse reports."""
+    """A finite number above 0. Raises ValueError, which argparse reports."""
+    value = not_negative(text)
+    if value == 0.0:
+        raise ValueError
+    return value
+
+
+def not_negative(text: str) -> float:
+    """A finite number from 0 on. Raises ValueError, which argparse reports."""
     value = float(text)
-    if not value > 0.0:
+    if not 0.0 <= value < math.inf:
         raise ValueError
     return value
 

@@ -17,7 +17,7 @@ from bokehcli.opencv import cv2
 from bokehcli.pairs import is_pairs, told
 from bokehcli.trainer.batch import Batch
 from bokehcli.trainer.checkpoint import CHECKPOINT, save_checkpoint
-from bokehcli.trainer.command import check, command_of, parser, preset_of
+from bokehcli.trainer.command import check, command_of, parser, preset_name, preset_of
 from bokehcli.trainer.data import VALIDATION_PART, Library, Maker, find_items
 from bokehcli.trainer.describe import described
 from bokehcli.trainer.features import load_features, try_out
@@ -118,8 +118,10 @@ def run(arguments: argparse.Namespace) -> int:
     base = None if arguments.model is None else find_lens_model(arguments.model)
     state = resumed_state(arguments, preset, base)
     mix = preset.mix if state is None else state.options.mix
-    if mix != MIXED and base is None:
-        raise UsageError(f"--preset {mix}: needs --from, the model that the network is to be a part of")
+    octaves_alone = state is None and all(stage.octaves for stage in preset.stages)
+    if base is None and (mix != MIXED or octaves_alone):
+        name = preset_name(arguments) if octaves_alone else mix
+        raise UsageError(f"--preset {name}: needs --from, the model that the network is to be a part of")
     features: nn.Module | None = None
     if arguments.perceptual is not None:
         features = load_features(arguments.perceptual, torch.device(device_of(arguments.device)))
