@@ -6,12 +6,14 @@ Results are written whole or not at all. Where a photo was taken up and nobody h
 is this program's own if the photo comes to the same again; else somebody put it there.
 """
 
+import fnmatch
 import hashlib
 import json
 import os
 import sqlite3
 import time
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import TracebackType
@@ -138,8 +140,11 @@ class Ledger:
         this one is over a part, or the other way round; two parts may run at once."""
         folder = self.path.parent
         self._lock = Lock(folder / f"{self.path.name}-lock", self.out)
-        for other in folder.glob(f"{PARTS if self.path.name == NAME else NAME}-lock"):
-            self._lock.refuse(other)
+        others: list[str] = []
+        with suppress(OSError):  # a folder that cannot be is refused when something is to be written to it
+            others = fnmatch.filter(os.listdir(folder), f"{PARTS if self.path.name == NAME else NAME}-lock")
+        for other in others:
+            self._lock.refuse(folder / other)
 
     def _open(self) -> sqlite3.Connection:
         if self._connection is None:
