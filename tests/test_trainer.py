@@ -30,7 +30,7 @@ from bokehcli.trainer import schedule, warm  # noqa: E402
 from bokehcli.trainer.batch import averaged, collate, layout_on, overview_of, stacked  # noqa: E402
 from bokehcli.trainer.checkpoint import COLAB, load_checkpoint, save_checkpoint  # noqa: E402
 from bokehcli.trainer.command import parser, preset_of  # noqa: E402
-from bokehcli.trainer.data import FINE_PART, Item, Library, Maker, find_items  # noqa: E402
+from bokehcli.trainer.data import FINE_PART, Item, Library, Maker, Span, find_items  # noqa: E402
 from bokehcli.trainer.export import export_model, export_pointed  # noqa: E402
 from bokehcli.trainer.fine import crop_corners, halved, octave_losses, octave_states  # noqa: E402
 from bokehcli.trainer.lens_kind import MEASURED, losses_of  # noqa: E402
@@ -337,12 +337,12 @@ def test_the_ground_around_a_small_animal_blurs_as_slowly_as_the_camera_is_high(
 def test_large_samples_for_the_octaves_are_made_of_the_finest_photos_alone(training_folder: Path) -> None:
     items = find_items(training_folder)
 
-    class Unread(Item):
-        def read(self) -> tuple[bytes, bytes]:
+    class Unread(Span):
+        def read(self) -> bytes:
             raise AssertionError("this photo is not a fine one")
 
-    unread = Unread("coarse", "train", items[1].photo, items[1].matte)
-    library = Library([dataclasses.replace(items[0], part=FINE_PART), unread], 256)
+    coarse = Item("coarse", "train", Unread(Path("photo")), Unread(Path("matte")))
+    library = Library([dataclasses.replace(items[0], part=FINE_PART), coarse], 256)
     assert library.fine == [0]
     for number in range(6):
         make_sample(library, 0, number, 640, fine=True)

@@ -78,10 +78,6 @@ class Item:
     photo: Span
     matte: Span
 
-    def read(self) -> tuple[bytes, bytes]:
-        """The bytes of the two files. Raises OSError."""
-        return self.photo.read(), self.matte.read()
-
 
 def items_of_shard(path: Path) -> Iterator[Item]:
     """Items of one tar file of NAME.photo.EXT and NAME.matte.EXT; the part is the shard's name up to its number.
