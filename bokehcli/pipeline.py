@@ -141,7 +141,7 @@ class Renderer:
         if named is not photo.container:
             findings.warnings.append(f"{photo.container.value} by its content, not {named.value} as its name says")
         container = self.options.encode.container or photo.container
-        findings.warnings += self._allowed(photo, (*photo.warnings, *encoding_losses(photo, container)))
+        losses = *photo.warnings, *encoding_losses(photo, container)
         if self.options.preview_px:
             self._show_before(photo, findings)
         photo, maps, edit = self.develop(photo, findings)  # the photo's own pixels are let go
@@ -151,10 +151,19 @@ class Renderer:
             alpha = encode_map(maps.alpha)
             defocus = encode_map(resize(from_unit(maps.defocus, np.uint8), photo.image.shape[:2]))
         del maps
+        if edit is None and self._may_stay(photo, container):
+            return Rendering(data, alpha, defocus)
+        findings.warnings += self._allowed(photo, losses)
         encoded = encode_image(photo.image, photo.opacity, self._encoding(photo, container), name)
         encoded, lost = attach_metadata(encoded, container, photo, self.options.metadata, edit)
         findings.warnings += self._allowed(photo, lost)
         return Rendering(encoded, alpha, defocus)
+
+    def _may_stay(self, photo: Photo, container: Container) -> bool:
+        """Whether the file of a photo in which nothing is to be blurred is the result as it is, with all that it holds."""
+        kept = self.options.metadata
+        anew = self.options.encode.quality is not None or container is not photo.container or kept.strip or kept.strip_gps
+        return self.network is not None and not anew
 
     def develop(self, photo: Photo, findings: Findings) -> tuple[Photo, Maps | None, str | None]:
         """The photo rendered, its maps if the model gives such, and what was done, None where it stays as it is.

@@ -204,6 +204,44 @@ def test_a_photo_without_a_clear_subject_keeps_its_pixels_and_says_so(tmp_path: 
     np.testing.assert_array_equal(loaded(job.destination), picture())
 
 
+def jpeg_on_its_side() -> bytes:
+    """With an orientation, and bytes behind its end, which would be left out."""
+    exif, out = Image.Exif(), io.BytesIO()
+    exif[0x0112] = 6
+    Image.fromarray(picture()).save(out, "JPEG", quality=80, exif=exif)
+    return out.getvalue() + b"what a phone keeps behind a picture"
+
+
+@pytest.mark.parametrize("options", [{"min_subject": 0.9}, {"unsure": Unsure.NONE}, {"strict": True, "min_subject": 0.9}])
+def test_the_file_of_a_photo_that_stays_as_it_is_is_copied(tmp_path: Path, options: dict[str, Any]) -> None:
+    source = tmp_path / "a.jpg"
+    source.write_bytes(jpeg_on_its_side())
+    job = job_for(source, tmp_path / "out")
+    outcome = renderer(FakeNetwork(doubt=0.4), **options).render_photo(job)
+    assert (outcome.status, len(outcome.warnings)) == (Status.DONE, 1)
+    assert cast(Path, job.destination).read_bytes() == source.read_bytes()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"encode": EncodeOptions(quality=70)},
+        {"encode": EncodeOptions(container=Container.PNG)},
+        {"metadata": MetadataOptions(strip=True)},
+        {"metadata": MetadataOptions(strip_gps=True)},
+    ],
+)
+def test_it_is_written_anew_where_something_else_is_asked_for(tmp_path: Path, options: dict[str, Any]) -> None:
+    source = tmp_path / "a.jpg"
+    source.write_bytes(jpeg_on_its_side())
+    job = job_for(source, tmp_path / "out")
+    outcome = renderer(min_subject=0.9, **options).render_photo(job)
+    assert outcome.status is Status.DONE
+    assert any("behind the end" in warning for warning in outcome.warnings)
+    with Image.open(cast(Path, job.destination)) as image:
+        assert image.size == picture().shape[:2]
+
+
 @pytest.mark.parametrize(
     ("unsure", "doubt", "strength", "warning"),
     [
