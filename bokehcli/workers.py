@@ -152,7 +152,9 @@ class Pool:
         in_hand = [worker for worker in self._workers if worker.job is not None]
         timeout_s = max(0.0, min((worker.left_s for worker in in_hand), default=math.inf))
         began_s = time.monotonic()
-        happened = connection.wait([self._woken, *of_pipe], min(timeout_s, wait_s))
+        happened: Sequence[object] = ()
+        with suppress(InterruptedError):  # by a signal, on Windows; what its handler sent is read in the next round
+            happened = connection.wait([self._woken, *of_pipe], min(timeout_s, wait_s))
         waited_s = min(time.monotonic() - began_s, 2 * WAIT_S)
         for pipe in happened:
             if pipe is self._woken:

@@ -11,6 +11,7 @@ import sys
 import tarfile
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -34,7 +35,7 @@ from bokehcli.trainer.data import FINE_PART, Item, Library, Maker, Span, find_it
 from bokehcli.trainer.export import export_model, export_pointed  # noqa: E402
 from bokehcli.trainer.fine import crop_corners, halved, octave_losses, octave_states  # noqa: E402
 from bokehcli.trainer.lens_kind import MEASURED, losses_of  # noqa: E402
-from bokehcli.trainer.loop import State, TrainOptions, has_bfloat16, train  # noqa: E402
+from bokehcli.trainer.loop import State, TrainOptions, arriving, has_bfloat16, train  # noqa: E402
 from bokehcli.trainer.loss import fitted, level_loss, pair_loss, robust  # noqa: E402
 from bokehcli.trainer.network import (  # noqa: E402
     LEVELS,
@@ -1218,6 +1219,17 @@ def test_of_all_signals_a_second_ctrl_c_alone_leaves_no_time(monkeypatch: pytest
         assert stop.asked
     with pytest.raises(KeyboardInterrupt):
         stop.ask(signal.SIGINT, None)
+
+
+def test_a_wait_for_samples_that_a_signal_ends_is_the_end_of_them(make: Maker, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on Windows, where it ends so although the signal's handler returned; who asked for a stop looks after the rest."""
+
+    def samples(_: object) -> Iterator[Any]:
+        yield "a batch"
+        raise InterruptedError
+
+    monkeypatch.setattr(torch.utils.data.DataLoader, "__iter__", samples)
+    assert list(arriving(torch.utils.data.DataLoader([]))) == ["a batch"]
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -369,6 +370,21 @@ def test_an_interrupt_as_the_processes_start_is_kept_from_them(
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130
     assert b"Traceback" not in err
+
+
+def test_a_wait_that_a_signal_ends_costs_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On Windows it ends so although the signal's handler returned."""
+    real, asked = multiprocessing.connection.wait, itertools.count()
+
+    def wait(*arguments: Any) -> Any:
+        if not next(asked) % 2:
+            raise InterruptedError
+        return real(*arguments)
+
+    monkeypatch.setattr(workers, "connection", SimpleNamespace(wait=wait))
+    outcomes = run(tmp_path, "a.jpg", "b.jpg", "c.jpg")
+    assert set(statuses(outcomes).values()) == {Status.DONE}
+    assert next(asked) > 2
 
 
 @posix

@@ -160,13 +160,16 @@ def has_bfloat16(device: torch.device) -> bool:
 
 
 def arriving(loader: DataLoader[Any]) -> Iterator[Batch]:
-    """What the loader gives. Raises TrainingError where a process that makes samples fails or dies.
+    """What the loader gives, until a signal ends the wait for it. Raises TrainingError where a process that makes samples
+    fails or dies.
 
     Its processes are told to end here, not when the loader is forgotten: they are deaf to SIGTERM, and Python waits for them.
     """
     batches = iter(loader)
     try:
         yield from batches
+    except InterruptedError:  # on Windows Ctrl-C ends a wait although its handler returned, which has asked for a stop
+        return
     except Exception as error:  # whatever it was there, with that process's traceback in its message
         raise TrainingError(f"no more samples: {cause_of(error)}") from error
     finally:
