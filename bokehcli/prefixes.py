@@ -13,11 +13,12 @@ from bokehcli.discover import EARLIER_RESULTS, Discovery, Job, below, discover, 
 from bokehcli.entries import files_of
 from bokehcli.errors import PhotoError, ReadError, UsageError, WriteError
 from bokehcli.options import RunOptions
-from bokehcli.remote import Place, Signature, Url
+from bokehcli.remote import Place, Signature, Url, leads_out
 from bokehcli.selection import EVERYTHING, Selection
 from bokehcli.shard import WHOLE, Shard
 from bokehcli.storage import MAX_FILE_BYTES
 
+ODD = "no path can have such a name"
 Listing = dict[Place, Signature]
 
 
@@ -87,7 +88,7 @@ class Prefixes:
             except OSError as error:
                 yield Discovery(jobs=(), photos=0, unreadable=(ReadError(str(folder), error.strerror or str(error)),))
                 continue
-            unreadable: list[PhotoError] = [ReadError(name, "no path can have such a name") for name in odd]
+            unreadable: list[PhotoError] = [ReadError(name, ODD) for name in odd]
             photos: dict[Url, Signature | None] = {}
             for url, signature in objects.items():
                 if not is_searched_for(url):
@@ -109,9 +110,11 @@ class Prefixes:
     ) -> Discovery:
         """The jobs of the photos of one folder. photos: what a listing said of each; None where none was asked for."""
         named = [(url, relative / url.name) for url in photos]
+        odd = {url for url, path in named if leads_out(path, self.out)}
+        unreadable = (*unreadable, *(ReadError(str(url), ODD) for url in photos if url in odd))
         listed: Listing = {url: signature for url, signature in photos.items() if signature is not None}
         try:
-            wanted = [(url, path) for url, path in named if self.selection.wants(path)]
+            wanted = [(url, path) for url, path in named if url not in odd and self.selection.wants(path)]
             jobs, refused = jobs_of(wanted, self.out, self.options)
             ours = [job for job in jobs if self.shard.has(below(job.destination, self.out))]
             errors = [error for job, error in refused if self.shard.has(below(job.destination, self.out))]

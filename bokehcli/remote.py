@@ -20,6 +20,7 @@ from urllib.parse import unquote, urlsplit
 
 from bokehcli.errors import MissingDependency, UsageError
 
+WINDOWS = os.name == "nt"  # where a backslash or a colon in a path is more than a character
 URL = re.compile(r"([a-z][a-z0-9+.-]+)://", re.IGNORECASE)  # two letters at least: one is a drive of Windows'
 LOCAL_SCHEMES = ("file", "local")
 MEMORY = "memory"
@@ -77,6 +78,16 @@ def place_of(text: str) -> Place:
 def joined(folder: Place, relative: PurePath) -> Place:
     """What lies below a folder under that path."""
     return folder / relative.as_posix() if isinstance(folder, Url) else folder / relative
+
+
+def leads_out(relative: PurePath, folder: Place) -> bool:
+    """Whether a path made of an object's name may mean something elsewhere than below a folder, to its file system or store.
+
+    To Windows a backslash begins a new part, a colon ends a drive, and a part of dots and spaces may be one of the two dots.
+    """
+    if WINDOWS and isinstance(folder, Path):
+        return any("\\" in part or ":" in part or not part.strip(". ") for part in relative.parts)
+    return ".." in relative.parts
 
 
 def is_of_this_process(place: Place) -> bool:

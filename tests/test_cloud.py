@@ -355,6 +355,20 @@ def test_folders_are_listed_when_it_is_their_turn(memory: Any, monkeypatch: pyte
     assert asked[2:] == ["memory://in/one", "memory://out/one"]
 
 
+def test_names_that_lead_out_of_the_output_cost_themselves(memory: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    make(memory, "/in/a.jpg", "/in/b\\c.jpg", "/in/D:/e.jpg")
+    listed = [Url("memory://in/a.jpg"), Url("memory://in/x/../../../a.jpg")]
+    monkeypatch.setattr(remote, "is_folder", lambda url: url == Url("memory://in"))
+    parts = list(Prefixes([], Path("out"), RunOptions(), listed).parts())
+    assert [job.destination for part in parts for job in part.jobs] == [Path("out/in/a.jpg")]
+    assert [str(error) for part in parts for error in part.unreadable] == [f"{listed[1]}: no path can have such a name"]
+    assert found("memory://in", out="memory://out") == [["memory://in/a.jpg", "memory://in/b\\c.jpg"], ["memory://in/D:/e.jpg"]]
+    monkeypatch.setattr(remote, "WINDOWS", True)
+    parts = list(Prefixes([Url("memory://in")], Path("out"), RunOptions()).parts())
+    assert [str(job.source) for part in parts for job in part.jobs] == ["memory://in/a.jpg"]
+    assert [error.name for part in parts for error in part.unreadable] == ["memory://in/b\\c.jpg", "memory://in/D:/e.jpg"]
+
+
 def test_the_output_below_the_input_is_left_out(memory: Any) -> None:
     make(memory, "/in/a.jpg", "/in/out/b.jpg")
     assert found("memory://in", out="memory://in/out") == [["memory://in/a.jpg"]]

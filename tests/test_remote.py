@@ -15,7 +15,7 @@ import pytest
 from bokehcli import remote
 from bokehcli.entries import folder_of
 from bokehcli.errors import MissingDependency, UsageError
-from bokehcli.remote import Url, joined, objects_in, place_of
+from bokehcli.remote import Place, Url, joined, objects_in, place_of
 
 
 @pytest.fixture
@@ -66,6 +66,27 @@ def test_urls_are_joined_and_taken_apart() -> None:
     with pytest.raises(ValueError, match="not in"):
         url.below(Url("s3://other"))
     assert str(Url("s3://b/x:/a").below(Url("s3://b"))) == "x:/a"
+
+
+@pytest.mark.parametrize(
+    ("path", "out", "anywhere", "on_windows"),
+    [
+        ("a/b.jpg", Path("out"), False, False),
+        ("a..b/...jpg", Path("out"), False, False),
+        ("a/../../b.jpg", Path("out"), True, True),
+        ("..", Url("s3://b"), True, True),
+        ("a\\..\\b.jpg", Path("out"), False, True),
+        ("C:/b.jpg", Path("out"), False, True),
+        ("a/.. /b.jpg", Path("out"), False, True),
+        ("a\\b:c.jpg", Url("s3://b"), False, False),
+    ],
+)
+def test_what_a_name_may_lead_out_of_is_told(
+    path: str, out: Place, anywhere: bool, on_windows: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for windows, leads in ((False, anywhere), (True, on_windows)):
+        monkeypatch.setattr(remote, "WINDOWS", windows)
+        assert remote.leads_out(PurePosixPath(path), out) == leads
 
 
 def test_each_url_has_a_folder_of_its_own_for_its_ledger() -> None:
