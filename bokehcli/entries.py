@@ -14,7 +14,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
 from fnmatch import fnmatchcase
-from pathlib import Path
+from pathlib import Path, PurePath
 from urllib.parse import quote
 
 from bokehcli import remote
@@ -131,8 +131,14 @@ def read_file(path: Path) -> list[Entry]:
     # has a log open, the file is as it is at rest.
     at_rest = path.name == NAME and not os.path.exists(path.with_name(f"{NAME}-wal"))
     access = "immutable=1" if at_rest or not os.access(path.parent, os.W_OK) else "mode=rw"
-    with translated(path), closing(sqlite3.connect(f"{path.absolute().as_uri()}?{access}", WAIT_S, uri=True)) as connection:
+    with translated(path), closing(sqlite3.connect(f"{uri_of(path.absolute())}?{access}", WAIT_S, uri=True)) as connection:
         return list(_entries(connection)) if _check_format(connection, path) else []
+
+
+def uri_of(path: PurePath) -> str:
+    """An absolute path as SQLite takes it: the server of a share of Windows' stays in the path, for it takes no authority."""
+    name = path.as_posix()
+    return f"file://{'' if name.startswith('/') else '/'}{quote(os.fsencode(name), safe='/:')}"
 
 
 def newest(entries: Iterable[Entry]) -> dict[Path, Entry]:

@@ -12,7 +12,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePath, PurePosixPath, PureWindowsPath
 
 import numpy as np
 import pytest
@@ -308,6 +308,26 @@ def test_names_are_kept_byte_for_byte(tmp_path: Path) -> None:
     enter(odd, failed(odd, lasting=True))
     (entry,) = read(tmp_path / "out")
     assert (entry.source, entry.destination, entry.error) == (odd.source, Path("x", name), "no photo")
+
+
+@pytest.mark.parametrize(
+    ("path", "uri"),
+    [
+        (PurePosixPath("/a b/?c#d%e"), "file:///a%20b/%3Fc%23d%25e"),
+        (PurePosixPath(os.fsdecode(b"/a\xff")), "file:///a%FF"),
+        (PureWindowsPath("C:\\a b\\c#d%e"), "file:///C:/a%20b/c%23d%25e"),
+        (PureWindowsPath(r"\\server\share\a b\c"), "file:////server/share/a%20b/c"),
+    ],
+)
+def test_a_path_is_a_uri_as_sqlite_takes_it(path: PurePath, uri: str) -> None:
+    assert ledgers.uri_of(path) == uri
+
+
+def test_a_ledger_is_read_whatever_its_folder_is_called(tmp_path: Path) -> None:
+    job = Job(source=tmp_path / "a.jpg", destination=tmp_path / "a b?c=1#d%41" / "a.jpg")
+    with Ledger(job.destination.parent, "m", lambda _: None) as ledger:
+        ledger.plan([job])
+    assert [entry.source for entry in read(job.destination.parent)] == [job.source]
 
 
 def test_a_ledger_that_is_none_is_one_error(job: Job, capfd: Captured) -> None:
