@@ -1,7 +1,9 @@
 """Words of the command line as values, and its exit statuses."""
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Sequence
 from enum import StrEnum
+from glob import glob
 from pathlib import Path
 from typing import TypeVar
 
@@ -9,7 +11,7 @@ import typer
 
 from bokehcli.listing import STDIN
 from bokehcli.photo import Container
-from bokehcli.remote import URL, Place, place_of
+from bokehcli.remote import URL, WINDOWS, Place, Url, place_of
 
 Choice = TypeVar("Choice", bound=StrEnum)
 SCHEDULERS = ("tcp", "tls", "ucx", "ws", "wss")  # ways to reach one that Dask knows
@@ -22,12 +24,29 @@ def where_of(text: str) -> Place:
 
 
 def path_of(text: str) -> Path:
-    """A path: STDIN for `-`, but not for `./-`. Nothing at all, as an unset shell variable gives, is not the current folder."""
+    """A path: STDIN for `-`, but not for `./-`. Nothing at all, as an unset shell variable gives, is not the current folder.
+
+    On Windows, where few shells know it, a `~` that stands for the user's folder is that.
+    """
     if not text:
         raise typer.BadParameter("the name is empty")
     if "\0" in text:
         raise typer.BadParameter("no name has a NUL byte")
+    if WINDOWS and text[:2] in ("~", "~/", "~\\") and not os.path.lexists(text):
+        text = os.path.expanduser(text)
     return Path.cwd() / text if text != str(STDIN) and Path(text) == STDIN else Path(text)
+
+
+def matching(sources: Sequence[Place]) -> list[Place]:
+    """The same with what matches in place of a pattern, on Windows, where shells leave that to programs.
+
+    What is the name of a file is no pattern, and one that nothing matches stays as it is.
+    """
+    places: list[Place] = []
+    for source in sources:
+        names = [] if not WINDOWS or isinstance(source, Url) or os.path.lexists(source) else glob(str(source), recursive=True)
+        places += [Path(name) for name in sorted(names)] or [source]
+    return places
 
 
 def file_of(text: str) -> Path:

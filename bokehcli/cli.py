@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from bokehcli import __version__, flags
-from bokehcli.arguments import ALL_DONE, FAILED, MISUSE
+from bokehcli.arguments import ALL_DONE, FAILED, MISUSE, matching
 from bokehcli.command import RunCommand
 from bokehcli.doctor import doctor
 from bokehcli.errors import BokehError
@@ -46,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
         sys.stdout.reconfigure(errors="backslashreplace")  # as stderr's are: Windows has names that its code pages lack
     try:
-        status = app(args=arguments, prog_name="bokeh", standalone_mode=False)
+        status = app(args=arguments, prog_name="bokeh", standalone_mode=False, windows_expand_args=False)
     except (BokehError, typer.TyperException) as error:
         from bokehcli.progress import say
 
@@ -186,7 +186,7 @@ def run(
         shard=shard or WHOLE,
         selection=Selection(include=tuple(include or ()), exclude=tuple(exclude or ())),
     )
-    raise typer.Exit(run_photos(sources or [], out, options, running))
+    raise typer.Exit(run_photos(matching(sources or []), out, options, running))
 
 
 app.command()(status)

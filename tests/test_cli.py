@@ -18,7 +18,8 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from bokehcli import __version__, batch, entries, model, pipeline
+from bokehcli import __version__, arguments, batch, cli, entries, model, pipeline
+from bokehcli.arguments import matching, where_of
 from bokehcli.batch import judge
 from bokehcli.cli import main
 from bokehcli.discover import Job
@@ -422,6 +423,26 @@ def test_a_fault_that_is_not_of_stdout_keeps_its_traceback(folder: Path, monkeyp
     monkeypatch.setattr(entries, "read", fail)
     with pytest.raises(OSError, match="No space"):
         main(["status", str(folder)])
+
+
+def test_words_are_taken_as_they_are_typed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Typer's library would take all of them for patterns on Windows, those of --exclude too."""
+    given: list[dict[str, Any]] = []
+    monkeypatch.setattr(cli, "app", lambda **settings: given.append(settings))
+    assert main(["run", "*.jpg"]) == 0
+    assert given[0]["windows_expand_args"] is False
+
+
+def test_patterns_of_photos_are_looked_up_on_windows_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    for name in ("b1.jpg", "a1.jpg", "[x].jpg", "x.jpg"):
+        (tmp_path / name).touch()
+    words = ["?1.jpg", "[x].jpg", "*.tif", "~/c.jpg", "~1", "s3://b/*.jpg"]
+    assert list(map(str, matching([where_of(word) for word in words]))) == words
+    monkeypatch.setattr(arguments, "WINDOWS", True)
+    found = ["a1.jpg", "b1.jpg", "[x].jpg", "*.tif", str(tmp_path / "home" / "c.jpg"), "~1", "s3://b/*.jpg"]
+    assert list(map(str, matching([where_of(word) for word in words]))) == found
 
 
 def test_the_version_is_printed(capfd: Captured) -> None:
