@@ -33,6 +33,8 @@ def landed(found: Discovery, out: Path) -> list[str]:
         (b"a.jpg\nsub/b c.jpg\n", False, ["a.jpg", "sub/b c.jpg"]),
         (b"a.jpg\nb.jpg", False, ["a.jpg", "b.jpg"]),
         (b"\xef\xbb\xbfa.jpg\r\n\r\nb.jpg\r\n", False, ["a.jpg", "b.jpg"]),
+        (b"\xff\xfe" + "\u0411.jpg\r\nb.jpg\r\n".encode("utf-16-le"), False, ["\u0411.jpg", "b.jpg"]),
+        (b"\xfe\xff" + "\u0411.jpg\n".encode("utf-16-be"), False, ["\u0411.jpg"]),
         (b" a.jpg \n", False, [" a.jpg "]),
         (b"a\nb.jpg\0c\r\0", True, ["a\nb.jpg", "c\r"]),
         (b"", False, []),
@@ -47,6 +49,18 @@ def test_a_list_names_what_it_says(tmp_path: Path, text: bytes, null: bool, name
 def test_a_list_that_ends_names_with_nul_is_not_taken_for_lines(tmp_path: Path) -> None:
     (tmp_path / "list").write_bytes(b"a.jpg\0b.jpg\0")
     with pytest.raises(UsageError, match="--null"):
+        read_list(tmp_path / "list")
+
+
+@pytest.mark.parametrize(
+    ("text", "encoding"), [("caf\u00e9.jpg\n".encode("latin-1"), "UTF-8"), (b"\xff\xfea\0.", "UTF-16")]
+)
+def test_a_list_in_another_encoding_is_misuse_where_names_are_utf_8(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: bytes, encoding: str
+) -> None:
+    (tmp_path / "list").write_bytes(text)
+    monkeypatch.setattr(os, "fsdecode", lambda name: name.decode("utf-8", "surrogatepass"))  # as it is on Windows
+    with pytest.raises(UsageError, match=f"list: the list is not in {encoding}"):
         read_list(tmp_path / "list")
 
 
