@@ -16,6 +16,7 @@ from bokehcli.remote import Place, is_of_this_process
 from bokehcli.storage import ALREADY_EXISTS, read_bytes, write_atomic
 from bokehcli.workers import MOST_WORKERS, WAIT_S, Pool, share_out
 
+OF_LIBRARIES = (Container.AVIF, Container.HEIC)  # containers that some installations cannot write
 IDLE_S = 0.25  # to wait for what was done, where there are no further photos for now
 
 
@@ -58,10 +59,10 @@ def open_endless(
 
 
 def _check_encoder(options: RunOptions) -> None:
-    if options.encode.container is Container.HEIC:
-        from bokehcli import heic
+    if options.encode.container in OF_LIBRARIES:
+        from bokehcli.encode import check_encoder
 
-        heic.load()
+        check_encoder(options.encode.container)
 
 
 def run_in_workers(

@@ -149,17 +149,15 @@ def devices() -> Iterator[str]:
 
 
 def formats() -> Iterator[str]:
-    """What is written and read again. Raises Unwell where that fails for one that needs no extra."""
-    from bokehcli import heic
+    """What is written and read again. Raises Unwell where that fails for one that every installation has."""
     from bokehcli.decode import decode_photo
-    from bokehcli.encode import Encoding, encode_image
+    from bokehcli.encode import Encoding, check_encoder, encode_image
     from bokehcli.options import DecodeOptions
 
     works, fails = [], {}
     for container in Container:
         try:
-            if container is Container.HEIC:
-                heic.load()
+            check_encoder(container)
             data = encode_image(_sample()[::8, ::8], None, Encoding(container=container), "sample")
             decode_photo(data, "sample", DecodeOptions())
         except MissingDependency as error:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from bokehcli import heic
 from bokehcli.containers import Malformed, png, tiff
-from bokehcli.errors import EncodeError
+from bokehcli.errors import EncodeError, MissingDependency
 from bokehcli.opencv import cv2
 from bokehcli.photo import FLOAT_BITS, Container, Photo
 from bokehcli.pixels import from_unit, gathered, to_8_bits
@@ -47,6 +47,14 @@ class Encoding:
     progressive: bool = False
     optimised: bool = True
     bits: int = 16
+
+
+def check_encoder(container: Container | None) -> None:
+    """Raises MissingDependency where what writes such a container is not installed; None is each photo's own."""
+    if container is Container.HEIC:
+        heic.load()
+    if container is Container.AVIF and not cv2.haveImageWriter(container.suffix):
+        raise MissingDependency("the OpenCV that is installed writes no AVIF: pip install --upgrade opencv-python may help")
 
 
 def encode_image(image: NDArray[Any], opacity: NDArray[Any] | None, encoding: Encoding, name: str) -> bytes:

@@ -6,6 +6,7 @@ import sys
 from importlib import metadata
 from pathlib import Path
 
+import cv2
 import pytest
 
 from bokehcli import doctor, session
@@ -104,6 +105,14 @@ def test_a_package_that_is_missing_is_named(capfd: Captured, monkeypatch: pytest
     assert status == 1
     assert said["packages"].endswith("NOT WELL: not installed: piexif")
     assert "pip install 'bokehcli[watch]'" in said["extras"]  # which is no fault
+
+
+def test_a_library_that_writes_no_avif_is_well(capfd: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cv2, "haveImageWriter", lambda suffix: suffix != ".avif")
+    status, said = told(capfd)
+    assert status == 0
+    assert "avif: the OpenCV that is installed writes no AVIF" in said["formats"]
+    assert "jpeg, png, webp, tiff, bmp, heic: written and read" in said["formats"]
 
 
 def test_a_library_that_does_not_load_leaves_the_rest_to_be_told() -> None:

@@ -393,6 +393,20 @@ def test_heic_that_cannot_be_written_is_said_before_the_first_photo(
         open_batch([job], options, lambda _: None, lambda _: None)
 
 
+def test_avif_that_cannot_be_written_is_said_before_the_first_photo(
+    monkeypatch: pytest.MonkeyPatch, photos: Path, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(cv2, "haveImageWriter", lambda suffix: suffix != ".avif")
+    job = Job(source=photos / "chelsea.jpg", destination=tmp_path / "cat.avif")
+    for container in (Container.AVIF, Container.JPEG, None):
+        options = RunOptions(encode=EncodeOptions(container=container))
+        if container is Container.AVIF:
+            with pytest.raises(MissingDependency, match="OpenCV that is installed writes no AVIF"):
+                open_batch([job], options, lambda _: None, lambda _: None)
+        else:
+            open_batch([job], options, lambda _: None, lambda _: None).close()
+
+
 READERS = (
     heif.size,
     heif.orientation,
