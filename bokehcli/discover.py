@@ -12,7 +12,7 @@ from bokehcli.entries import is_ledger
 from bokehcli.errors import PhotoError, ReadError, UsageError
 from bokehcli.options import RunOptions
 from bokehcli.photo import Container
-from bokehcli.places import folded, forget_links, identity, is_within, told_apart, unlinked
+from bokehcli.places import folded, forget_links, identity, is_hidden, is_link, is_within, told_apart, unlinked
 from bokehcli.remote import Place, Signature, Url, joined
 from bokehcli.selection import EVERYTHING, Selection
 from bokehcli.shard import WHOLE, Shard
@@ -208,9 +208,9 @@ class _Search:
             kept = []
             for name in sorted(folders):
                 path = Path(root, name)
-                if name.startswith("."):
+                if is_hidden(path):
                     continue
-                if os.path.islink(path):
+                if is_link(path):
                     self.notes.append(f"{path}: left out, a link to a folder")
                 elif out is not None and identity(path) == out:
                     self.notes.append(f"{path}: left out, it is the output folder")
@@ -218,8 +218,9 @@ class _Search:
                     kept.append(name)
             folders[:] = kept
             for name in sorted(files):
-                if is_searched_for(PurePath(name)):
-                    yield Path(root, name)
+                path = Path(root, name)
+                if is_searched_for(path) and not is_hidden(path):
+                    yield path
 
     def _note_unreadable(self, error: OSError) -> None:
         self.unreadable.append(ReadError(os.fsdecode(error.filename), error.strerror or str(error)))

@@ -1,11 +1,14 @@
-"""When two names are one file, or could be."""
+"""When two names are one file, or could be; and what is hidden, or lies elsewhere."""
 
 import os
+import stat
 import unicodedata
 from functools import lru_cache
 from pathlib import Path
 
-from bokehcli.remote import Place, Url
+from bokehcli.remote import WINDOWS, Place, Url
+
+JUNCTION = 0xA0000003  # IO_REPARSE_TAG_MOUNT_POINT of Windows' winnt.h
 
 
 def absolute(place: Place) -> Place:
@@ -49,6 +52,24 @@ def identity(path: Place) -> tuple[int, int] | None:
     except (OSError, ValueError):  # a name with a NUL byte
         return None
     return status.st_dev, status.st_ino
+
+
+def is_hidden(path: Path) -> bool:
+    """Whether people are not to see it: by its name, or on Windows by an attribute, as the bin and the system's folder have."""
+    return path.name.startswith(".") or bool(_of_windows(path, "st_file_attributes") & stat.FILE_ATTRIBUTE_HIDDEN)
+
+
+def is_link(folder: Path) -> bool:
+    """Whether a folder lies elsewhere: by a link, or on Windows a junction, which no privilege is needed to make."""
+    return os.path.islink(folder) or _of_windows(folder, "st_reparse_tag") == JUNCTION
+
+
+def _of_windows(path: Path, name: str) -> int:
+    """What Windows alone tells of a file, 0 elsewhere."""
+    try:
+        return int(getattr(os.lstat(path), name)) if WINDOWS else 0
+    except OSError:  # it is gone, or nobody may look
+        return 0
 
 
 def is_within(path: Path, folder: Place) -> bool:

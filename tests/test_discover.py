@@ -1,15 +1,19 @@
 """Which photos are found, and that no result can land on another or on a source."""
 
 import os
+import stat
 import string
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from bokehcli import discover as module
+from bokehcli import places
 from bokehcli.discover import Discovery, Job, discover
 from bokehcli.errors import UsageError
 from bokehcli.options import EncodeOptions, RunOptions
@@ -192,6 +196,23 @@ def test_a_photo_knows_whom_it_ousts_from_a_destination(tmp_path: Path, save_map
     jobs = find(folder, out=tmp_path / "out", container=Container.JPEG, save_maps=save_maps).jobs
     assert {job.source.name: [place.name for place in job.ousts] for job in jobs if job.ousts} == {"a.jpg": ["a.png", "a.tif"]}
     assert not any(job.ousts for job in find(folder, out=tmp_path / "out").jobs)
+
+
+def test_what_windows_hides_or_has_elsewhere_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = touch(tmp_path / "in", "a.jpg", "hidden.jpg", "$RECYCLE.BIN/b.jpg", "junction/c.jpg", "d/e.jpg")
+    lstat = os.lstat
+
+    def as_windows_does(path: Path) -> Any:
+        name = lstat(path) and os.path.basename(path)  # as for any file that is there
+        hidden = name in ("hidden.jpg", "$RECYCLE.BIN")
+        attributes = stat.FILE_ATTRIBUTE_HIDDEN | stat.FILE_ATTRIBUTE_SYSTEM if hidden else stat.FILE_ATTRIBUTE_ARCHIVE
+        return SimpleNamespace(st_mode=0, st_file_attributes=attributes, st_reparse_tag=(name == "junction") * 0xA0000003)
+
+    monkeypatch.setattr(places, "WINDOWS", True)
+    monkeypatch.setattr(places.os, "lstat", as_windows_does)
+    found = find(folder, out=tmp_path / "out")
+    assert landed(found, tmp_path / "out") == ["a.jpg", "d/e.jpg"]
+    assert found.notes == (f"{folder / 'junction'}: left out, a link to a folder",)
 
 
 def test_maps_lie_beside_the_result_under_its_stem(tmp_path: Path) -> None:
