@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import sqlite3
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
@@ -204,7 +205,7 @@ def _row(entry: Entry) -> tuple[object, ...]:
         entry.making,
         entry.state.value,
         *(entry.result or (None, None)),
-        None if entry.error is None else entry.error.encode("utf-8", "surrogateescape"),
+        None if entry.error is None else entry.error.encode("utf-8", sys.getfilesystemencodeerrors()),
         entry.elapsed_s,
         entry.changed_s,
         entry.times,
@@ -223,7 +224,7 @@ def _entries(connection: sqlite3.Connection) -> Iterator[Entry]:
             making=making,
             state=State(state),
             result=None if result_size is None else (result_size, result_ns),
-            error=None if error is None else error.decode("utf-8", "surrogateescape"),
+            error=None if error is None else error.decode("utf-8", sys.getfilesystemencodeerrors()),
             elapsed_s=elapsed_s,
             changed_s=changed_s,
             times=times,

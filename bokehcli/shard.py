@@ -1,6 +1,7 @@
 """One machine's part of a batch that several share (--shard I/N)."""
 
 import hashlib
+import sys
 import unicodedata
 from dataclasses import dataclass
 from pathlib import PurePath
@@ -26,9 +27,9 @@ class Shard:
         """Whether the photo whose result has this path under the output folder is in this part.
 
         By a hash of the path alone: on any machine, and however many photos come or go, it is the same part. Accents are
-        composed before, as macOS takes them apart.
+        composed before, as macOS takes them apart. What is not Unicode in a name is as the system has it.
         """
-        name = unicodedata.normalize("NFC", path.as_posix()).encode("utf-8", "surrogateescape")
+        name = unicodedata.normalize("NFC", path.as_posix()).encode("utf-8", sys.getfilesystemencodeerrors())
         return int.from_bytes(hashlib.sha256(name).digest()) % self.count == self.index - 1
 
 

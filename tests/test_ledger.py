@@ -330,6 +330,12 @@ def test_a_ledger_is_read_whatever_its_folder_is_called(tmp_path: Path) -> None:
     assert [entry.source for entry in read(job.destination.parent)] == [job.source]
 
 
+def test_a_reason_may_have_half_a_pair_of_surrogates(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "getfilesystemencodeerrors", lambda: "surrogatepass")  # as it is on Windows
+    enter(job, replace(failed(job, lasting=True), error=f"{job.source}: \ud800"))
+    assert [entry.error for entry in read(job.destination.parent.parent)] == ["\ud800"]
+
+
 def test_a_ledger_that_is_none_is_one_error(job: Job, capfd: Captured) -> None:
     out = job.destination.parent.parent
     with pytest.raises(LedgerError, match="no ledger there"):

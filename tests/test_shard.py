@@ -3,6 +3,7 @@
 import json
 import re
 import sqlite3
+import sys
 from pathlib import Path, PurePath
 
 import pytest
@@ -46,6 +47,12 @@ def test_a_part_is_the_same_on_every_machine_and_release() -> None:
     """What sha256sum prints of these names, as a number, modulo ten, plus one."""
     parts = {"a.jpg": 5, "sub/b.png": 9, "é.jpg": 7, "e\u0301.jpg": 7}  # the last as macOS writes the one before
     assert all(Shard(part, 10).has(PurePath(path)) for path, part in parts.items())
+
+
+def test_a_name_that_is_not_unicode_is_in_a_part_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert sum(Shard(part, 10).has(PurePath("\udcff.jpg")) for part in range(1, 11)) == 1
+    monkeypatch.setattr(sys, "getfilesystemencodeerrors", lambda: "surrogatepass")  # as it is on Windows
+    assert sum(Shard(part, 10).has(PurePath("\ud800.jpg")) for part in range(1, 11)) == 1
 
 
 def test_names_are_given_before_the_parts_are_taken(tmp_path: Path) -> None:

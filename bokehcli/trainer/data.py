@@ -111,7 +111,7 @@ def items_of_folder(folder: Path) -> Iterator[Item]:
         photos = {path.stem[:-6]: path for path in files if path.stem.endswith(".photo")}
         mattes = {path.stem[:-6]: path for path in files if path.stem.endswith(".matte")}
     for name in sorted(photos.keys() & mattes.keys()):
-        held_out = zlib.crc32(name.encode("utf-8", "surrogateescape")) % 1000 < 1000 * VALIDATION_SHARE
+        held_out = zlib.crc32(name.encode("utf-8", sys.getfilesystemencodeerrors())) % 1000 < 1000 * VALIDATION_SHARE
         yield Item(name, VALIDATION_PART if held_out else "train", Span(photos[name]), Span(mattes[name]))
 
 

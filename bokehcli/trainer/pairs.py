@@ -39,7 +39,7 @@ class Pairs:
         if not good:
             raise UsageError(f"{data}: none of {len(found)} pairs can be used; the first: {faults[0]}")
         number = max(1, round(VALIDATION_SHARE * len(good))) if len(good) >= HELD_OUT_FROM else 0
-        by_hash = sorted(good, key=lambda pair: zlib.crc32(pair.wide.stem.encode("utf-8", "surrogateescape")))
+        by_hash = sorted(good, key=lambda pair: zlib.crc32(pair.wide.stem.encode("utf-8", sys.getfilesystemencodeerrors())))
         self.held = sorted(by_hash[:number], key=lambda pair: pair.wide.stem)
         paths = sorted(by_hash[number:], key=lambda pair: pair.wide.stem)
         self.paths = sampled(paths, sample, seed)
