@@ -5,8 +5,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import TracebackType
 
-# Ctrl-C; what kill, timeout and system managers send; what comes when the terminal is closed. Windows lacks the last.
-SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
+# Ctrl-C; what kill, timeout and system managers send; what comes when the terminal is closed; Ctrl-Break, which Windows alone
+# has, for that also.
+NAMES = ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK")
+SIGNALS = tuple(getattr(signal, name) for name in NAMES if hasattr(signal, name))
 
 
 class Interrupted(KeyboardInterrupt):

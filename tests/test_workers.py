@@ -323,6 +323,12 @@ def test_an_interrupt_finishes_what_is_in_hand(tmp_path: Path, started: Callable
     assert printed == sorted(map(str, (tmp_path / "out").glob("[!.]*")))
 
 
+def test_ctrl_break_is_heard_where_there_is_one() -> None:
+    script = "import signal; signal.SIGBREAK = 21; from bokehcli.interrupts import SIGNALS; print(*map(int, SIGNALS))"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=REPOSITORY, check=True)
+    assert "21" in done.stdout.split()
+
+
 @posix
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
 def test_a_run_that_is_told_to_end_finishes_what_is_in_hand_and_tells_of_it(
