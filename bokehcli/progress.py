@@ -1,5 +1,6 @@
 """What became of each photo: the written paths, or a JSON object each, on stdout; everything for people on stderr."""
 
+import errno
 import json
 import os
 import sys
@@ -18,7 +19,7 @@ from bokehcli.discover import Job
 from bokehcli.errors import BokehError, PhotoError, WriteError
 from bokehcli.outcome import Outcome, Status
 from bokehcli.printable import printable
-from bokehcli.remote import Place, place_of
+from bokehcli.remote import WINDOWS, Place, place_of
 
 # Columns that a terminal must have for the bar, the speed and the time left, so that a dozen stay for the name of a photo.
 BAR_FROM, RATE_FROM, TIME_FROM = 72, 46, 32
@@ -40,7 +41,7 @@ def write_record(record: bytes, end: bytes = b"\n") -> bool:
         sys.stdout.buffer.flush()
     except OSError as error:
         silence(sys.stdout)
-        if isinstance(error, BrokenPipeError):
+        if isinstance(error, BrokenPipeError) or (WINDOWS and error.errno == errno.EINVAL):  # as Windows has it of a pipe
             return False
         raise WriteError("stdout", error.strerror or str(error)) from error
     return True

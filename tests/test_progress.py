@@ -8,14 +8,17 @@ import os
 import re
 import subprocess
 import sys
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from rich.console import Console
 
+from bokehcli import progress
 from bokehcli.discover import Job
-from bokehcli.errors import ReadError
+from bokehcli.errors import ReadError, WriteError
 from bokehcli.outcome import Outcome, Status
 from bokehcli.printable import printable
 from bokehcli.progress import Bar, Reporter
@@ -156,6 +159,20 @@ def test_a_reader_that_has_gone_ends_nothing(stream: str) -> None:
         assert b"Error" not in done.stderr
     else:
         assert done.stdout.count(b".jpg\n") == 9
+
+
+@pytest.mark.parametrize("windows", [True, False])
+def test_a_reader_that_has_gone_is_told_by_another_number_on_windows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, windows: bool
+) -> None:
+    def write(_: bytes) -> int:
+        raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+
+    monkeypatch.setattr(progress, "WINDOWS", windows)
+    with open(tmp_path / "stdout", "wb") as file:
+        monkeypatch.setattr(sys, "stdout", SimpleNamespace(buffer=SimpleNamespace(write=write), fileno=file.fileno))
+        with nullcontext() if windows else pytest.raises(WriteError, match="stdout: Invalid argument"):
+            assert not progress.write_record(b"a.jpg")
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
