@@ -16,7 +16,7 @@ from datetime import datetime
 from functools import lru_cache
 from pathlib import Path, PurePath, PurePosixPath
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
 from bokehcli.errors import MissingDependency, UsageError
 
@@ -61,18 +61,32 @@ Place = Path | Url
 
 
 def place_of(text: str) -> Place:
-    """A URL, or a path of this machine's. Raises UsageError for a URL that names no bucket, server or the like."""
+    """A URL, or a path of this machine's. Raises UsageError for a URL that names no bucket, server or the like, and for that of
+    a file on another machine, unless it is a share of Windows'."""
     matched = URL.match(text)
     if matched is None:
         return Path(text)
     if matched.group(1).lower() in LOCAL_SCHEMES:
-        from urllib.request import url2pathname  # which brings all of HTTP along
-
-        return Path(url2pathname(unquote(urlsplit(text).path)))
+        return _file_of(text)
     url = Url(text)
     if len(url.parts) < 2:
         raise UsageError(f"{text}: the URL names nothing")
     return url
+
+
+def _file_of(text: str) -> Path:
+    from urllib.request import url2pathname  # which brings all of HTTP along
+
+    parts = urlsplit(text)
+    try:
+        name = url2pathname(parts.path)
+    except OSError as error:
+        raise UsageError(f"{text}: the URL names no file") from error
+    if parts.netloc.lower() in ("", "localhost"):
+        return Path(name)
+    if not WINDOWS:
+        raise UsageError(f"{text}: the URL names a file of another machine, {parts.netloc}")
+    return Path(f"//{parts.netloc}{name}")
 
 
 def joined(folder: Place, relative: PurePath) -> Place:

@@ -46,6 +46,15 @@ def test_what_is_no_url_is_a_path(text: str) -> None:
 
 def test_files_by_url_are_files_of_this_machine() -> None:
     assert place_of("file:///photos/a%20b.jpg") == Path("/photos/a b.jpg")
+    assert place_of("file:///photos/a%2541.jpg") == Path("/photos/a%41.jpg")
+    assert place_of("file://LocalHost/photos/a.jpg") == Path("/photos/a.jpg")
+
+
+def test_a_file_of_another_machine_is_a_share_on_windows_and_refused_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(UsageError, match="another machine, server"):
+        place_of("file://server/share/a%20b.jpg")
+    monkeypatch.setattr(remote, "WINDOWS", True)
+    assert place_of("file://server/share/a%20b.jpg") == Path("//server/share/a b.jpg")
 
 
 @pytest.mark.parametrize("text", ["s3://", "gs:///"])
