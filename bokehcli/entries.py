@@ -199,7 +199,7 @@ def _prepare(connection: sqlite3.Connection) -> None:
 
 def _row(entry: Entry) -> tuple[object, ...]:
     return (
-        os.fsencode(entry.destination),
+        os.fsencode(entry.destination.as_posix()),  # Windows reads it as well as its own, which older ledgers may have
         os.fsencode(entry.source),
         *(entry.signature or (None, None)),
         entry.making,
@@ -209,7 +209,7 @@ def _row(entry: Entry) -> tuple[object, ...]:
         entry.elapsed_s,
         entry.changed_s,
         entry.times,
-        None if entry.maps is None else json.dumps([(os.fspath(path), signature) for path, signature in entry.maps.items()]),
+        None if entry.maps is None else json.dumps([(path.as_posix(), signature) for path, signature in entry.maps.items()]),
     )
 
 

@@ -330,6 +330,16 @@ def test_a_ledger_is_read_whatever_its_folder_is_called(tmp_path: Path) -> None:
     assert [entry.source for entry in read(job.destination.parent)] == [job.source]
 
 
+def test_paths_below_the_output_folder_are_written_alike_on_every_system(job: Job) -> None:
+    enter(job)
+    (entry,) = read(job.destination.parent.parent)
+    rows = []
+    for path in (PureWindowsPath("sub\\a.jpg"), PurePosixPath("sub/a.jpg")):
+        rows.append(ledgers._row(replace(entry, destination=path, maps={path.with_suffix(".png"): None})))  # type: ignore[arg-type,dict-item]
+    assert rows[0] == rows[1]
+    assert rows[0][0] == b"sub/a.jpg"
+
+
 def test_a_reason_may_have_half_a_pair_of_surrogates(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "getfilesystemencodeerrors", lambda: "surrogatepass")  # as it is on Windows
     enter(job, replace(failed(job, lasting=True), error=f"{job.source}: \ud800"))
