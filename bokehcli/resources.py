@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,13 +24,29 @@ def usable_cores() -> int:
 
 
 def available_bytes() -> int | None:
-    """Memory that is to be had without swapping, and no more than the limit of a container. None where unknown."""
+    """Memory that is to be had without swapping, and no more than the limit of a container. None where unknown.
+
+    macOS does not tell it plainly; there half of all memory counts as available.
+    """
     limits = (*cgroup_settings("memory.max"), *cgroup_settings("memory.limit_in_bytes"))
     amounts = [int(text) for text in limits if text.isdigit()]  # else "max"
     for line in _lines(PROC / "meminfo"):
         if line.startswith("MemAvailable:"):
             amounts.append(int(line.split()[1]) * 1024)
-    return min(amounts, default=None)
+    return min(amounts, default=_told_bytes())
+
+
+def _told_bytes() -> int | None:
+    """Available memory as macOS and Windows tell of it by a function; None elsewhere, and where that fails."""
+    try:
+        if sys.platform == "darwin":
+            return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
+        if sys.platform == "win32":
+            status = (ctypes.c_uint64 * 8)(64)  # MEMORYSTATUSEX of sysinfoapi.h: its size, all memory, what is available ...
+            return status[2] if ctypes.windll.kernel32.GlobalMemoryStatusEx(status) else None
+    except (OSError, ValueError, AttributeError, TypeError, ctypes.ArgumentError):
+        return None
+    return None
 
 
 def keep_freed_memory() -> bool:

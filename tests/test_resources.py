@@ -6,6 +6,8 @@ import platform
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -41,6 +43,31 @@ def test_without_affinity_all_cores_count(system: Path, monkeypatch: pytest.Monk
 def test_memory_is_what_linux_calls_available(system: Path) -> None:
     write(system / "proc" / "meminfo", "MemTotal:  9000 kB\nMemFree:  10 kB\nMemAvailable:  5000 kB\n")
     assert available_bytes() == 5000 * 1024
+
+
+def test_of_macos_half_the_memory_counts(system: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "platform", "darwin")
+    monkeypatch.setattr(os, "sysconf", {"SC_PHYS_PAGES": 1000, "SC_PAGE_SIZE": 16384}.__getitem__)
+    assert available_bytes() == 500 * 16384
+    monkeypatch.delattr(os, "sysconf")
+    assert available_bytes() is None
+
+
+def test_windows_is_asked_for_what_is_available(system: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "platform", "win32")
+    monkeypatch.delattr(ctypes, "windll", raising=False)
+    assert available_bytes() is None
+
+    def tell(status: Any) -> int:
+        assert (ctypes.sizeof(status), list(status)) == (64, [64] + [0] * 7)
+        status[:] = [64 + (50 << 32), 9000, 7000, 1, 1, 1, 1, 1]
+        return 1
+
+    kernel = SimpleNamespace(GlobalMemoryStatusEx=tell)
+    monkeypatch.setattr(ctypes, "windll", SimpleNamespace(kernel32=kernel), raising=False)
+    assert available_bytes() == 7000
+    kernel.GlobalMemoryStatusEx = lambda _: 0
+    assert available_bytes() is None
 
 
 def test_the_tightest_group_of_version_2_counts(system: Path) -> None:
