@@ -1,6 +1,7 @@
 """One run at a time: a lock that ends with the process that holds it, however that ends."""
 
 import os
+import sys
 from contextlib import suppress
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from bokehcli.remote import Place
 class Lock:
     """Held from construction to `release`, in a file of that name.
 
-    Where the file cannot be made, and where the system has no such locks (Windows, some shares), it holds nothing off. Raises
+    Where the file cannot be made, and where the file system has no such locks (some shares), it holds nothing off. Raises
     LedgerError when another process holds it, which names out, what is written to.
     """
 
@@ -26,12 +27,11 @@ class Lock:
 
     def _try(self) -> None:
         """Take the lock, or leave things as they are where the file is that of a run which has just removed it."""
-        import fcntl
-
         descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o666)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if os.path.samestat(os.stat(self.path), os.fstat(descriptor)):
+            _lock(descriptor)
+            # Windows removes no file that is open.
+            if sys.platform == "win32" or os.path.samestat(os.stat(self.path), os.fstat(descriptor)):
                 self._descriptor = descriptor
         except BlockingIOError as error:
             raise self._held() from error
@@ -44,11 +44,9 @@ class Lock:
     def refuse(self, path: Path) -> None:
         """Raise LedgerError when a process holds the lock of another file, which stays as it is."""
         with suppress(ImportError, OSError):
-            import fcntl
-
             descriptor = os.open(path, os.O_RDONLY)
             try:
-                fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)  # shared: others may be asking, too
+                _lock(descriptor, shared=True)  # others may be asking, too
             except BlockingIOError as error:
                 raise self._held() from error
             finally:
@@ -57,10 +55,31 @@ class Lock:
     def release(self) -> None:
         """Let others in; the file goes."""
         if self._descriptor is not None:
+            if sys.platform == "win32":  # see _try
+                os.close(self._descriptor)
             with suppress(OSError):
                 self.path.unlink()
-            os.close(self._descriptor)
+            if sys.platform != "win32":
+                os.close(self._descriptor)
             self._descriptor = None
 
     def _held(self) -> LedgerError:
         return LedgerError(f"{self.out}: another run is writing into this folder")
+
+
+def _lock(descriptor: int, *, shared: bool = False) -> None:
+    """Lock an open file until it is closed. Raises BlockingIOError where another process has it.
+
+    Windows has no shared locks of this kind: two that ask at the same moment may each take the other for a run.
+    """
+    if sys.platform == "win32":
+        import msvcrt
+
+        try:
+            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+        except PermissionError as error:
+            raise BlockingIOError(error.errno, error.strerror) from error
+    else:
+        import fcntl
+
+        fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from PIL import Image
@@ -13,7 +14,7 @@ from bokehcli.errors import LedgerError
 from bokehcli.lock import Lock
 from bokehcli.remote import Url
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="there are no such locks")
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="POSIX locks, and a stand-in for those of Windows")
 HOLD = (
     "import sys, pathlib; from bokehcli.lock import Lock\n"
     "path = pathlib.Path(sys.argv[1]); Lock(path, path.parent); print(flush=True); sys.stdin.read()"
@@ -43,6 +44,36 @@ def test_a_lock_is_one_processs_and_ends_with_it(tmp_path: Path) -> None:
     lock.release()
     assert not path.exists()
     lock.release()
+
+
+def test_the_lock_of_windows_is_held_and_let_go_likewise(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import fcntl
+
+    def locking(descriptor: int, mode: int, count: int) -> None:
+        assert (mode, count) == (2, 1)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise PermissionError(13, "Permission denied") from error
+
+    path = tmp_path / "lock"
+    process = holding(path)
+    monkeypatch.setattr(sys, "platform", "win32")
+    monkeypatch.setitem(sys.modules, "msvcrt", SimpleNamespace(LK_NBLCK=2, locking=locking))
+    with pytest.raises(LedgerError, match="another run"):
+        Lock(path, path.parent)
+    other = Lock(tmp_path / "other", tmp_path)
+    with pytest.raises(LedgerError, match="another run"):
+        other.refuse(path)
+    process.kill()
+    process.communicate()
+    other.refuse(path)
+    lock = Lock(path, path.parent)
+    with pytest.raises(LedgerError):
+        Lock(path, path.parent)
+    lock.release()
+    other.release()
+    assert not list(tmp_path.iterdir())
 
 
 def test_where_no_file_can_be_made_nothing_is_held_off(tmp_path: Path) -> None:
