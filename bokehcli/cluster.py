@@ -33,6 +33,7 @@ LOCAL = "local:"
 CONNECT_S = 15.0
 RESTART_S = 30.0
 LOOK_S = 1.0  # between looks at which workers there are
+LET_GO_S = 0.05  # between looks at whether the scheduler has let a photo go
 WAIT_S = 5.0
 _opening = threading.Lock()
 
@@ -202,10 +203,17 @@ class Cluster:
         """Have the process ended that has had a photo for too long; whatever else it has in hand, others do."""
         self._tasks.discard(task)
         with suppress(Exception):  # a worker that nobody watches over cannot be restarted
-            stuck = [worker for worker, keys in self._client.processing().items() if task.future.key in keys]
+            stuck = self._at_work_on(task)
             task.future.cancel()
+            end_s = time.monotonic() + RESTART_S
+            while self._at_work_on(task) and time.monotonic() < end_s:
+                time.sleep(LET_GO_S)  # with the worker restarted before that is heard, another one would get the photo
             self._client.restart_workers(stuck, timeout=RESTART_S, raise_for_error=False)
         return given_up(task.job.source, task.job.destination, self.options.time_limit_s)
+
+    def _at_work_on(self, task: Task) -> list[str]:
+        """The workers that have a photo, as the scheduler knows."""
+        return [worker for worker, keys in self._client.processing().items() if task.future.key in keys]
 
     def _lost(self, error: Exception) -> WorkerError:
         return WorkerError(f"{self.scheduler}: the connection to the Dask scheduler was lost ({_line(error)})")

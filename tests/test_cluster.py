@@ -283,6 +283,20 @@ def test_a_wait_is_no_longer_than_the_least_time_left(
     assert 0.0 < waits[0] <= longest_s
 
 
+def test_a_process_is_ended_when_the_scheduler_has_let_its_photo_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else another one would get the photo, and be stuck with it."""
+    crew = Cluster(RunOptions(scheduler="tcp://nowhere:1", time_limit_s=2.0, lens=LensOptions(strength=0)))
+    has_it, restarted = [True, True, True, False], []
+    client = SimpleNamespace(
+        processing=lambda: {"tcp://one": ["photo"] if has_it.pop(0) else []},
+        restart_workers=lambda workers, **_: restarted.append((workers, list(has_it))),
+    )
+    monkeypatch.setattr(crew, "_client", client)
+    job = Job(source=Path("a.jpg"), destination=Path("out/a.jpg"))
+    crew._give_up(Task(job, job, SimpleNamespace(key="photo", cancel=lambda: None)))
+    assert restarted == [(["tcp://one"], [])]
+
+
 @pytest.mark.usefixtures("standing_in")
 @pytest.mark.parametrize(
     ("name", "kind", "text"),
