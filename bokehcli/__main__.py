@@ -6,7 +6,7 @@ where they run, so that those processes start a quarter of a second sooner.
 
 import sys
 
-INTERRUPTED = 130  # as a shell has it
+from bokehcli.interrupts import INTERRUPTED
 
 
 def main() -> int:

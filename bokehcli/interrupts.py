@@ -10,6 +10,8 @@ from types import TracebackType
 NAMES = ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK")
 SIGNALS = tuple(getattr(signal, name) for name in NAMES if hasattr(signal, name))
 
+INTERRUPTED = 128 + signal.SIGINT  # the exit status after Ctrl-C
+
 
 class Interrupted(KeyboardInterrupt):
     """An interrupt, by the signal of that number."""

@@ -11,6 +11,7 @@ from bokehcli.photo import Carried, Container
 # PNG chunks that say what the colours are and how large a pixel is; a JFIF block and a BMP's header likewise.
 OF_THE_PIXELS = ("APP0", "cHRM", "gAMA", "sRGB", "cICP", "mDCV", "mDCv", "cLLI", "cLLi", "pHYs", "density")
 ENTRY_BYTES = 12
+Blocks = tuple[tuple[str, bytes], ...]  # see `Carried.others`
 EXTENDED_HEAD = 32 + 4 + 4  # bytes of a piece of extended XMP before its text: digest, whole length, offset
 # Properties such as exif:GPSLatitude, geo:lat, or drone-dji:GpsLongtitude and LRFTargetLat, as such drones spell them, whatever
 # the prefix, as an attribute, an element, or an empty element.
@@ -76,16 +77,25 @@ def without_gps(carried: Carried) -> tuple[Carried, tuple[str, ...]]:
         warnings.append("Photoshop's resources as a text may hold GPS: left out")
     others = tuple(block for block in others if not names_place(*block))
     for kind, head in (("APP13", IRB), ("IRB", b"")):
-        resources = b"".join(payload[len(head) :] for each, payload in others if each == kind and payload.startswith(head))
-        if not resources:
-            continue
-        others = tuple((each, payload) for each, payload in others if each != kind or not payload.startswith(head))
-        try:
-            left = photoshop.without(resources, photoshop.EXIF_AND_XMP)
-            others += ((kind, head + left),) if left else ()
-        except Malformed as error:
-            warnings.append(f"Photoshop's resources cannot be read ({error}): left out, for they may hold GPS")
+        others, lost = resources_without_gps(others, kind, head)
+        warnings += lost
     return replace(carried, exif=exif, xmp=xmp, others=others), tuple(warnings)
+
+
+def resources_without_gps(others: Blocks, kind: str, head: bytes) -> tuple[Blocks, tuple[str, ...]]:
+    """The blocks without the EXIF and XMP among Photoshop's resources; a warning where these cannot be read and go as a whole.
+
+    kind, head: of the blocks that hold the resources, which go on from one to the next, and how each of them begins.
+    """
+    resources = b"".join(payload[len(head) :] for each, payload in others if each == kind and payload.startswith(head))
+    if not resources:
+        return others, ()
+    rest = tuple((each, payload) for each, payload in others if each != kind or not payload.startswith(head))
+    try:
+        left = photoshop.without(resources, photoshop.EXIF_AND_XMP)
+    except Malformed as error:
+        return rest, (f"Photoshop's resources cannot be read ({error}): left out, for they may hold GPS",)
+    return (*rest, *(((kind, head + left),) if left else ())), ()
 
 
 def names_place(kind: str, payload: bytes) -> bool:

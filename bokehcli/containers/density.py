@@ -37,11 +37,21 @@ def is_in_jfif(payload: bytes) -> bool:
 
 def as_jfif(exif: bytes) -> bytes | None:
     """A JFIF block, its first version's, of what is `alone`; None where it holds no such numbers. Raises Malformed."""
+    across, down, unit = _in_exif(exif)
+    return _jfif(round(across), round(down), unit - 1)
+
+
+def _in_exif(exif: bytes) -> tuple[float, float, int]:
+    """Pixels across and down of what is `alone`, and of which unit: 1 is none, 2 an inch, 3 a centimetre. Raises Malformed."""
     values = {each.tag: each.value for each in read_fields(exif, big=True)}
-    unit = unsigned(values.get(UNIT, b"\0\2"), 0, 2, big=True) - 1  # EXIF's are 1 none, 2 inch, 3 cm
     across, down = (
-        round(unsigned(values[tag], 0, 4, big=True) / max(unsigned(values[tag], 4, 4, big=True), 1)) for tag in (ACROSS, DOWN)
+        unsigned(values[tag], 0, 4, big=True) / max(unsigned(values[tag], 4, 4, big=True), 1) for tag in (ACROSS, DOWN)
     )
+    return across, down, unsigned(values.get(UNIT, b"\0\2"), 0, 2, big=True)
+
+
+def _jfif(across: int, down: int, unit: int) -> bytes | None:
+    """A JFIF block without a thumbnail, of unit 0 (none), 1 (inch) or 2 (centimetre); None for others and what is too large."""
     if unit not in (0, 1, 2) or not 0 < min(across, down) <= max(across, down) <= MOST_IN_JFIF:
         return None
     return JFIF + bytes((1, 1, unit)) + across.to_bytes(2, "big") + down.to_bytes(2, "big") + b"\0\0"
@@ -61,29 +71,20 @@ def told(others: Iterable[Block], exif: bytes | None) -> Density | None:
             continue
         if min(found) > 0:
             return found[0], found[1]
-    return _in_exif(exif)
-
-
-def _in_exif(exif: bytes | None) -> Density | None:
-    """What an EXIF stream says of it."""
     only = alone(exif)
     if only is None:
         return None
-    values = {each.tag: each.value for each in read_fields(only, big=True)}
-    unit = {2: INCH, 3: CENTIMETRE}.get(int.from_bytes(values.get(UNIT, b"\0\2"), "big"))
-    across, down = (
-        int.from_bytes(values[tag][:4], "big") / max(int.from_bytes(values[tag][4:], "big"), 1) for tag in (ACROSS, DOWN)
-    )
-    return (across / unit, down / unit) if unit and min(across, down) > 0 else None
+    across, down, number = _in_exif(only)
+    metres = {2: INCH, 3: CENTIMETRE}.get(number)
+    return (across / metres, down / metres) if metres and min(across, down) > 0 else None
 
 
 def as_block(kind: str, density: Density) -> Block | None:
     """A block of that kind, "APP0" (JFIF), "pHYs" or "density"; None where it cannot hold so much."""
     if kind == "APP0":
         across, down, unit = _whole(density)
-        small = 0 < min(across, down) <= max(across, down) <= MOST_IN_JFIF
-        head = JFIF + bytes((1, 1, 1 if unit == INCH else 2))
-        return (kind, head + across.to_bytes(2, "big") + down.to_bytes(2, "big") + b"\0\0") if small else None
+        block = _jfif(across, down, 1 if unit == INCH else 2)
+        return None if block is None else (kind, block)
     if not 0 < round(min(density)) <= round(max(density)) < 1 << 31:
         return None
     order: Literal["big", "little"] = "big" if kind == "pHYs" else "little"

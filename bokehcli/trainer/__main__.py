@@ -5,7 +5,7 @@ Processes that make samples may import this module once more, as multiprocessing
 
 import sys
 
-INTERRUPTED = 130  # as a shell has it
+from bokehcli.interrupts import INTERRUPTED
 
 
 def main() -> int:

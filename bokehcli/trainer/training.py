@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from bokehcli.errors import BokehError, DivergenceError, MissingDependency, TrainingError, UsageError, WriteError
+from bokehcli.interrupts import INTERRUPTED
 from bokehcli.model import find_lens_model
 from bokehcli.opencv import cv2
 from bokehcli.pairs import is_pairs, told
@@ -29,7 +30,7 @@ from bokehcli.trainer.report import Report, Stop, say
 from bokehcli.trainer.samples import MIXED, make_sample
 from bokehcli.trainer.start import device_of, network_of, new_state, resumed_state
 
-ALL_DONE, FAILED, MISUSE, INTERRUPTED = 0, 1, 2, 130
+ALL_DONE, FAILED, MISUSE = 0, 1, 2
 DECODE_LONG_SIDE = 1280
 GIB = 1 << 30
 
