@@ -7,7 +7,6 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from bokehcli.opencv import cv2
 from bokehcli.pixels import focus_hint
 from bokehcli.trainer.data import Library, Sample
 from bokehcli.trainer.scenes import Float, Image, blurred, box_of, layout, paste, placed, recolour, view, warp
@@ -40,7 +39,7 @@ class Group:
     def __init__(self, picture: Image, alpha: Float, feet: float, height: float, columns: tuple[float, float]) -> None:
         self.picture = picture
         self.alpha = alpha
-        self.members = [alpha] if alpha.any() else []
+        self.members = [alpha.copy()] if alpha.any() else []
         self.feet = feet
         self.height = height
         self.left, self.right = columns
@@ -64,14 +63,17 @@ class Group:
         if not 0 <= x <= size:
             return False
         flip = -1.0 if rng.random() < 0.5 else 1.0
-        pixels, alpha = placed(pair, box, np.diag([flip * factor, factor]), (x, feet - half_h), size)
+        cut = placed(pair, box, np.diag([flip * factor, factor]), (x, feet - half_h), size)
+        there = self.alpha[cut.box.slices]
         if rng.random() < 0.5:
-            seen = alpha * (1.0 - self.alpha)
+            seen = cut._replace(alpha=cut.alpha * (1.0 - there))
         else:
-            seen, self.members = alpha, [member * (1.0 - alpha) for member in self.members]
-        self.members.append(seen)
-        self.picture = paste(self.picture, pixels, seen)
-        self.alpha = self.alpha + alpha * (1.0 - self.alpha)
+            seen = cut
+            for member in self.members:
+                member[cut.box.slices] *= 1.0 - cut.alpha
+        self.members.append(seen.whole(size))
+        paste(self.picture, seen)
+        there += cut.alpha * (1.0 - there)
         self.left, self.right = min(self.left, x - half_w), max(self.right, x + half_w)
         return True
 
@@ -100,11 +102,11 @@ def group_of(rng: np.random.Generator, library: Library, pool: Sequence[int], si
     first = int(rng.integers(len(pool)))
     photo, matte = library[pool[first]]
     matrix = view(rng, photo.shape, size, (0.7, 1.0))
-    photo, alpha = (warp(image, matrix, size, cv2.BORDER_REFLECT_101) for image in (photo, matte))
-    own = standing(rng, photo, alpha.astype(np.float32) / 255.0) if rng.random() < ON_OWN else None
+    photo, alpha = warp(photo, matte, matrix, size)
+    own = standing(rng, photo, alpha) if rng.random() < ON_OWN else None
     if own is None:
-        photo = library[pool[int(rng.integers(len(pool)))]][0]
-        photo = warp(photo, view(rng, photo.shape, size, (0.5, 1.0)), size, cv2.BORDER_REFLECT_101)
+        photo, matte = library[pool[int(rng.integers(len(pool)))]]
+        photo, _ = warp(photo, matte, view(rng, photo.shape, size, (0.5, 1.0)), size)
         photo = blurred(rng, photo)  # it may have a subject of its own
     group = own or nobody(rng, photo)
     missing = int(rng.integers(MEMBERS[0], MEMBERS[1] + 1)) - (own is not None)

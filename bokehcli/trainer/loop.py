@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from bokehcli.errors import DivergenceError, TrainingError
 from bokehcli.opencv import cv2
+from bokehcli.resources import keep_freed_memory
 from bokehcli.trainer.batch import Batch, layout_on, stacked
 from bokehcli.trainer.data import Maker, Sample
 from bokehcli.trainer.network import NetworkOptions
@@ -140,6 +141,7 @@ def start_worker(_: int) -> None:
     All threads of a layer wait for the slowest, so that a worker which takes one of two cores for a while stops both:
     with one that stands back, two cores trained on 22 instead of 17 pictures a second.
     """
+    keep_freed_memory()
     if hasattr(os, "nice"):
         os.nice(WORKER_NICE)
     if multiprocessing.get_start_method() != "fork":

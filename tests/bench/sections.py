@@ -170,10 +170,10 @@ def pointed(library: Library, number: int) -> Pointed | None:
     """
     cuts: list[Float] = []
 
-    def noted(*arguments: Any) -> tuple[Image, Float]:
-        pixels, alpha = cut_out(*arguments)
-        cuts.append(alpha)
-        return pixels, alpha
+    def noted(*arguments: Any) -> scenes.CutOut:
+        made = cut_out(*arguments)
+        cuts.append(made.whole(SIZE_PX))
+        return made
 
     cut_out = scenes.cut_out
     with mock.patch.object(scenes, "cut_out", noted):
