@@ -179,16 +179,17 @@ class Network:
 
     def with_mirrored(self, state: Float, photo: Float, focus: tuple[float, float] | None) -> Float:
         """The state of a photo with the mean of its maps and those of the mirror image."""
-        mirrored = self.run_global(photo[:, ::-1], None if focus is None else (1.0 - focus[0], focus[1]))
+        mirrored = self.run_global(cv2.flip(photo, 1), None if focus is None else (1.0 - focus[0], focus[1]))
         state[:MAPS] = 0.5 * (state[:MAPS] + mirrored[:MAPS, :, ::-1])
         return state
 
     def run_global(self, photo: Float, focus: tuple[float, float] | None) -> Float:
         """One run of a global network over a photo (H, W, 3) in [0, 1]: (channels, h, w)."""
         session = self.lowest if focus is None else self.pointed
-        hint = focus_hint((photo.shape[0], photo.shape[1]), focus)
-        stacked = np.concatenate((photo, hint[:, :, None]), axis=2).transpose(2, 0, 1)[None]
-        state: Float = session.run(None, {"photo": np.ascontiguousarray(stacked)})[0][0]
+        planes = np.empty((4, *photo.shape[:2]), np.float32)
+        cv2.split(photo, list(planes[:3]))
+        planes[3] = focus_hint((photo.shape[0], photo.shape[1]), focus)
+        state: Float = session.run(None, {"photo": planes[None]})[0][0]
         return state
 
     def refine(self, picture: Image, state: Float, top: int) -> Float:
