@@ -44,7 +44,7 @@ COMPARED = Pairing()
 
 
 class CutOut(NamedTuple):
-    """A subject in a picture: the box in which it lies, its pixels (h, w, 3) uint8 and its alpha (h, w) there."""
+    """A subject in a picture: the box in which it lies, its pixels (h, w, 3) uint8 and its alpha (h, w) in [0, 1] there."""
 
     box: Box
     pixels: Image
@@ -63,7 +63,10 @@ def nothing() -> CutOut:
 
 
 def shrunk(image: Image, matrix: Float) -> tuple[Image, Float]:
-    """An image and its affine map as they are to be warped: where that reduces it, by area first, so that nothing aliases."""
+    """An image (H, W, ...) uint8 and an affine matrix (2, 3), in pixels, as they are to be warped.
+
+    What would be reduced is by area first, and the matrix's scale by as much less, so that nothing aliases.
+    """
     scale = float(np.sqrt(abs(np.linalg.det(matrix[:, :2]))))
     if scale < 0.6:
         height, width = image.shape[:2]
@@ -76,9 +79,9 @@ def shrunk(image: Image, matrix: Float) -> tuple[Image, Float]:
 
 
 def warp(photo: Image, matte: Image, matrix: Float, size: int) -> tuple[Image, Float]:
-    """Affine map of a photo (H, W, 3) and its matte (H, W), mirrored at the borders: (S, S, 3) uint8 and alpha (S, S).
+    """A photo (H, W, 3) and its matte (H, W), uint8, by an affine matrix (2, 3) of pixels, mirrored at their borders.
 
-    As one picture, for four channels take OpenCV half the time that three do.
+    Returns (S, S, 3) uint8 and alpha (S, S) in [0, 1]. As one picture: OpenCV warps four channels in half the time of three.
     """
     both, matrix = shrunk(cv2.merge([photo, matte]), matrix)
     return parted(cv2.warpAffine(both, matrix, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101))
@@ -217,13 +220,14 @@ def box_of(matte: Image) -> Box | None:
 def placed(pair: tuple[Image, Image], box: Box, linear: Float, centre: tuple[float, float], size: int) -> CutOut:
     """A photo's subject, turned and scaled by `linear` (2, 2) so that the box's centre comes to `centre` (x, y).
 
-    Beyond the photo's border its pixels go on, and its alpha ends.
+    pair: photo (H, W, 3) and matte (H, W), uint8. Beyond the photo's border its pixels go on, and its alpha ends: by a frame of
+    one pixel without any.
     """
     shift = np.array(centre) - linear @ np.array([(box.left + box.right) / 2, (box.top + box.bottom) / 2])
     both, matrix = shrunk(cv2.merge(pair), np.hstack([linear, shift[:, None]]).astype(np.float32))
     both = cv2.copyMakeBorder(both, 1, 1, 1, 1, cv2.BORDER_REPLICATE)
     both[[0, -1], :, 3] = both[:, [0, -1], 3] = 0
-    matrix = np.hstack([matrix[:, :2], matrix[:, 2:] - matrix[:, :2].sum(1, keepdims=True)])
+    matrix[:, 2] -= matrix[:, :2].sum(1)
     seen = common(image_of(cv2.boundingRect(cv2.extractChannel(both, 3)), matrix), Box(0, size, 0, size))
     if seen is None:
         return nothing()
@@ -278,7 +282,7 @@ def cut_out(
 
 
 def paste(picture: Image, cut: CutOut) -> None:
-    """Put a cut-out over a picture (S, S, 3) uint8, in place."""
+    """Put a cut-out over a picture (S, S, 3) uint8, in place, mixed by its alpha."""
     over = picture[cut.box.slices]
     mixed: Float = over + (cut.pixels.astype(np.float32) - over) * cut.alpha[:, :, None]
     over[:] = np.rint(mixed)

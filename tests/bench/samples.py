@@ -13,9 +13,9 @@ from bokehcli.opencv import cv2
 from bokehcli.resources import keep_freed_memory
 from bokehcli.trainer.data import VALIDATION_PART, Library, find_items
 from bokehcli.trainer.samples import MIXES, make_sample
+from bokehcli.trainer.training import DECODE_LONG_SIDE
 from tests.bench.machine import machine
 
-DECODE_LONG_SIDE = 1280
 SEED = 5
 
 
@@ -25,7 +25,7 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("--sizes", default="256,384,512", help="sides in pixels, by comma")
     parser.add_argument("--number", type=int, default=200, help="of samples, of each mix and size")
-    parser.add_argument("--every", type=int, default=6, help="take every so manieth photo")
+    parser.add_argument("--every", type=int, default=6, help="take one photo in so many")
     arguments = parser.parse_args()
     cv2.setNumThreads(1)
     keep_freed_memory()
