@@ -6,6 +6,7 @@ The kinds of ``Carried.others`` are chunk names; the payload is the chunk's data
 import binascii
 import zlib
 from dataclasses import dataclass
+from functools import lru_cache
 
 from bokehcli.containers.reading import Malformed, take, tiff_stream, unsigned
 from bokehcli.photo import Carried
@@ -26,8 +27,11 @@ LONGEST_INFLATED = 64 << 20  # bytes; metadata that inflates to more is taken fo
 
 @dataclass(frozen=True)
 class Chunk:
+    """pixels: the payload of one of compressed pixels, where the file lies; then `payload` is empty."""
+
     kind: bytes
-    payload: bytes
+    payload: bytes = b""
+    pixels: bytes | memoryview = b""
 
 
 @dataclass(frozen=True)
@@ -39,10 +43,12 @@ class Png:
     spoilt: tuple[bytes, ...] = ()
 
 
+@lru_cache(maxsize=1)
 def parse(data: bytes) -> Png:
     """Chunks up to IEND or the end of the data. Raises Malformed; CutShort where a chunk is not all there.
 
-    A chunk whose checksum is wrong is an error where it holds pixels, and is passed over where it does not.
+    A chunk whose checksum is wrong is an error where it holds pixels, and is passed over where it does not. The last file's are
+    kept: several questions are asked of each, and its checksums take more than a millisecond a megabyte.
     """
     if data[:8] != SIGNATURE:
         raise Malformed("it does not start as a PNG")
@@ -51,11 +57,12 @@ def parse(data: bytes) -> Png:
     at = 8
     while at < len(data) and (not chunks or chunks[-1].kind != b"IEND"):
         length, kind = unsigned(data, at, 4, big=True), take(data, at + 4, 4)
-        payload = take(data, at + 8, length)
+        payload = take(memoryview(data), at + 8, length)
         if not kind.isalpha():
             raise Malformed("a chunk's name is not made of letters")
-        if unsigned(data, at + 8 + length, 4, big=True) == _checksum(kind, payload):
-            chunks.append(Chunk(kind, payload))
+        chunk = Chunk(kind, pixels=payload) if kind == b"IDAT" else Chunk(kind, bytes(payload))
+        if unsigned(data, at + 8 + length, 4, big=True) == _checksum(chunk):
+            chunks.append(chunk)
         elif kind[:1].isupper():
             raise Malformed(f"the checksum of its {kind.decode()} chunk is wrong")
         else:
@@ -68,10 +75,10 @@ def parse(data: bytes) -> Png:
 
 def serialise(png: Png) -> bytes:
     """The bytes that ``parse`` read."""
-    parts = [SIGNATURE]
+    parts: list[bytes | memoryview] = [SIGNATURE]
     for chunk in png.chunks:
-        checksum = _checksum(chunk.kind, chunk.payload).to_bytes(4, "big")
-        parts += [len(chunk.payload).to_bytes(4, "big"), chunk.kind, chunk.payload, checksum]
+        length = (len(chunk.payload) + len(chunk.pixels)).to_bytes(4, "big")
+        parts += [length, chunk.kind, chunk.payload, chunk.pixels, _checksum(chunk).to_bytes(4, "big")]
     return b"".join([*parts, png.trailer])
 
 
@@ -207,8 +214,8 @@ def _inflate(data: bytes) -> bytes:
     return inflated
 
 
-def _checksum(kind: bytes, payload: bytes) -> int:
-    return zlib.crc32(payload, zlib.crc32(kind))
+def _checksum(chunk: Chunk) -> int:
+    return zlib.crc32(chunk.pixels, zlib.crc32(chunk.payload, zlib.crc32(chunk.kind)))
 
 
 def with_opacity(data: bytes) -> bytes:

@@ -1,6 +1,8 @@
 """Bounds-checked reads, and the one error that every container's parser raises."""
 
-from typing import Literal
+from typing import Literal, TypeVar
+
+Bytes = TypeVar("Bytes", bytes, memoryview)
 
 
 class Malformed(ValueError):
@@ -14,7 +16,7 @@ class CutShort(Malformed):
         super().__init__("the file is cut short")
 
 
-def take(data: bytes, offset: int, count: int) -> bytes:
+def take(data: Bytes, offset: int, count: int) -> Bytes:
     """Exactly ``count`` bytes from ``offset``. Raises CutShort where they are not all there."""
     if offset < 0 or count < 0 or offset + count > len(data):
         raise CutShort
