@@ -6,12 +6,16 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
+from bokehcli import optics
+from bokehcli.light import looked_up
 from bokehcli.opencv import cv2
 from bokehcli.pixels import neighbours
 from bokehcli.tiling import Box
 
 Float = NDArray[np.float32]
 Between = tuple[NDArray[np.intp], NDArray[np.intp], Float]
+
+STEPS = 65_536  # of a map's values: of a radius of 500 pixels one is a hundredth of a pixel
 
 
 def places_of(position: Float, layers: range) -> Iterator[tuple[int, tuple[slice, slice]]]:
@@ -26,7 +30,7 @@ def places_of(position: Float, layers: range) -> Iterator[tuple[int, tuple[slice
 def layer_positions(circle_px: Float, radii_px: list[float]) -> Float:
     """Where circles of confusion lie among the layers: 0 is sharp, n is radii_px[n - 1], linear in log2 radius between.
 
-    The radii are an octave apart but for the last one, see `bokehcli.optics.octave_radii_px`.
+    The radii are an octave apart but for the last one, see `bokehcli.optics.octave_radii_px`. What is IN_LAYER of one is in it.
     """
     relative = circle_px * np.float32(1.0 / radii_px[0])
     octave = cv2.log(np.maximum(relative, np.float32(1.0))).reshape(relative.shape)  # 0 up to the smallest radius
@@ -35,8 +39,22 @@ def layer_positions(circle_px: Float, radii_px: list[float]) -> Float:
     if whole >= 0:
         left = np.maximum(octave - np.float32(whole), np.float32(0.0))
         octave = np.minimum(octave, np.float32(whole)) + left * np.float32(1.0 / math.log2(radii_px[-1] / radii_px[-2]))
-    position: Float = np.minimum(np.minimum(relative, np.float32(1.0)) + octave, np.float32(len(radii_px)))
-    return position
+    position = np.minimum(np.minimum(relative, np.float32(1.0)) + octave, np.float32(len(radii_px)))
+    below = np.floor(position)
+    between = (position - below - np.float32(optics.IN_LAYER)) * np.float32(1.0 / (1.0 - 2.0 * optics.IN_LAYER))
+    snapped: Float = below + np.clip(between, 0.0, 1.0)
+    return snapped
+
+
+def position_table(largest_px: float, radii_px: list[float]) -> Float:
+    """(STEPS,): `layer_positions` of the circles of confusion from 0 to `largest_px`."""
+    return layer_positions(np.linspace(0.0, largest_px, STEPS, dtype=np.float32), radii_px)
+
+
+def positions_at(values: Float, table: Float) -> Float:
+    """(h, w): what a `position_table` has for values [0, 1] of a map, without a logarithm for each."""
+    steps = cv2.addWeighted(values, STEPS - 1, values, 0.0, 0.0, dtype=cv2.CV_16U)  # rounds, and ends at the top
+    return looked_up(steps, table)
 
 
 def map_at(values: Float, size: tuple[int, int], box: Box, reduction: int) -> Float:

@@ -88,14 +88,15 @@ class Scene:
 
     def reduced(self, box: Box, reduction: int) -> Float:
         """(4, h, w) of a box of the photo at 1/reduction, area-averaged."""
-        planes = np.zeros((4, -(-box.height // reduction), -(-box.width // reduction)), np.float32)
+        size = 4, -(-box.height // reduction), -(-box.width // reduction)
         light, weight = self.carried(box)
         if light is None:
-            return planes
+            return np.zeros(size, np.float32)
         below, right = -box.height % reduction, -box.width % reduction
         if below or right:
             weight = np.ones((box.height, box.width), np.float32) if weight is None else weight
             light, weight = np.pad(light, ((0, below), (0, right), (0, 0))), np.pad(weight, ((0, below), (0, right)))
+        planes = np.empty(size, np.float32)
         cv2.split(averaged(light, reduction), [planes[0], planes[1], planes[2]])
         planes[3] = 1.0 if weight is None else averaged(weight, reduction)
         return planes
@@ -262,7 +263,7 @@ def expansion(level: Float, gain: float) -> Float:
     1 exactly up to the knee. level: float32 of any shape. With -gain it undoes the curve.
     """
     knee, slope = np.float32(optics.HIGHLIGHT_KNEE), np.float32(gain / (1.0 - optics.HIGHLIGHT_KNEE))
-    held = np.maximum(level, knee)
+    held = np.clip(level, knee, np.float32(np.inf))  # in half the time of np.maximum
     factor = held - knee
     factor /= np.float32(1.0) - slope * factor
     factor += knee
@@ -272,7 +273,7 @@ def expansion(level: Float, gain: float) -> Float:
 
 def compress(colour: Float, gain: float) -> Float:
     """Undo the highlight curve: (3, h, w) linear light, as it is where nothing has to change."""
-    level = np.maximum(np.maximum(colour[0], colour[1]), colour[2])
+    level = cv2.max(cv2.max(colour[0], colour[1]), colour[2])
     if gain == 0.0 or level.max() <= optics.HIGHLIGHT_KNEE:
         return colour
     compressed: Float = colour * expansion(level, -gain)
