@@ -145,11 +145,14 @@ def ending(cells: Bytes, distance: Float, image: Bytes) -> Bytes:
     cells: (h, w), 1 where there is a strand. distance: (h, w), see `traced`. image: (h, w, 3), the photo.
     """
     count, strands, boxes, _ = cv2.connectedComponentsWithStats(cells, connectivity=8)
-    border = (strands[0], strands[-1], strands[:, 0], strands[:, -1])
+    places = np.nonzero(cells)
+    numbers, apart = strands[places], distance[places]
     kept = np.zeros(count, np.uint8)
-    kept[strands[distance < BEGINS]] = 1
-    for ends_not in (np.zeros(1, np.int32), strands[distance > FAR], *border):
-        kept[ends_not] = 0
+    kept[numbers[apart < BEGINS]] = 1
+    kept[numbers[apart > FAR]] = 0
+    for border in (strands[0], strands[-1], strands[:, 0], strands[:, -1]):
+        kept[border] = 0
+    kept[0] = 0  # what is no strand
     near, nearly = (cv2.dilate(cells, np.ones((side, side), np.uint8)) for side in (ASIDE, APART))
     free = (nearly == 0) & (distance >= BEGINS)
     for number in np.flatnonzero(kept & (boxes[:, cv2.CC_STAT_AREA] >= FEWEST)):
@@ -162,7 +165,8 @@ def ending(cells: Bytes, distance: Float, image: Bytes) -> Bytes:
         elif off <= STRAIGHT:
             line[0] += box.left, box.top
             kept[number] = not any(goes_on(line * way, near, distance) for way in WAYS)
-    ended: Bytes = kept[strands]
+    ended = np.zeros_like(cells)
+    ended[places] = kept[numbers]
     return ended
 
 

@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from bokehcli import strands, tracing
-from bokehcli.background import REACH, RIM, background_at, background_of, distance_from
+from bokehcli.background import REACH, RIM, Background, background_at, background_of, distance_from
 from bokehcli.infer import pyramid
 from bokehcli.strands import strands_in, wide_px, with_strands
-from bokehcli.tiling import Box
+from bokehcli.tiling import Box, boxes_of, clip, grow, shrink
 
 Image = NDArray[np.uint8]
 SIZE = 400, 600  # height, width; hair reaches up to 12 px, what is 3 px wide is none
@@ -248,3 +248,32 @@ def test_what_belongs_to_the_subject_is_no_strand() -> None:
     deviation = cv2.absdiff(image, here.colour).max(axis=2)
     assert deviation.max() > 90
     assert strands_in(deviation, alpha, here.limit, wide_px(SIZE))[alpha == 255].max() == 0
+
+
+@pytest.mark.parametrize("times", [1, 2, 16, 128, 256, 512])
+def test_a_tile_is_looked_at_where_strands_count_in_it_or_beside_it(times: int) -> None:
+    rng, size = np.random.default_rng(times), (max(700, 3 * times + 5), max(900, 5 * times + 77))
+    for share in (0.0, 1e-4, 0.03):
+        counts = np.where(rng.random([-(-side // times) for side in size]) < share, 7, 0).astype(np.uint8)
+        counts[-1, -1] = 255  # in the last tile, which is smaller
+        background = Background(times, counts[..., None], counts, counts, None)
+        wanted = []
+        for box in boxes_of(size, strands.TILE_PX):
+            near = clip(grow(shrink(box, times), 1), counts.shape)
+            if counts[near.slices].any():
+                wanted.append(box)
+        assert list(strands.tiles_beside(background, size)) == wanted
+
+
+def test_strands_are_the_same_on_one_thread_and_on_several() -> None:
+    image, alpha = scene(length_px=30, width_px=1, noise=3.0)
+    image, alpha = (cv2.resize(each, None, fx=4, fy=4, interpolation=cv2.INTER_CUBIC) for each in (image, alpha))
+    had, grown = cv2.getNumThreads(), []
+    try:
+        for count in (1, 4):
+            cv2.setNumThreads(count)
+            grown.append(with_strands(pyramid(image, 4), alpha))
+    finally:
+        cv2.setNumThreads(had)
+    assert (grown[0] != alpha).any()
+    np.testing.assert_array_equal(grown[0], grown[1])
