@@ -784,6 +784,18 @@ def test_two_models_are_blended_weight_by_weight(make: Maker, tmp_path: Path) ->
     assert (maps[0] - maps[2]).abs().max() > 1e-3
 
 
+def test_the_mean_of_two_models_has_the_pointings_that_both_have(make: Maker, tmp_path: Path) -> None:
+    fewer = dataclasses.replace(TINY, pointed_levels=(5,))
+    cards = [
+        export_model(State(options(network=network)).average, tmp_path / str(n), {"network": dataclasses.asdict(network)})
+        for n, network in enumerate((TINY, fewer))
+    ]
+    for card, other in (cards, cards[::-1]):
+        mean = warm.blended_weights(card, other, 0.5)
+        assert {name.split(".")[2] for name in mean if ".pointing." in name} == {"5"}
+        load_exported(card, make, blend=(other, 0.5))
+
+
 def test_models_of_other_shapes_are_not_blended(make: Maker, tmp_path: Path) -> None:
     wider = dataclasses.replace(TINY, octave=16)
     cards = [
@@ -919,6 +931,32 @@ def test_a_network_for_pointing_joins_a_model_and_changes_nothing_else(make: Mak
     again = export_model(State(options(seed=3)).average, tmp_path / "again", about, 128, card)
     assert again.sha256[POINTED] == card.sha256[POINTED]
     assert again.about[POINTED] == card.about[POINTED]
+
+
+def test_the_network_at_which_nobody_points_is_written_without_pointings(make: Maker, photos: Path, tmp_path: Path) -> None:
+    from bokehcli.trainer.export import parity
+
+    about = {"network": dataclasses.asdict(TINY)}
+    network = State(options(seed=1)).average
+    for pointing in network.network.pointing.values():
+        torch.nn.init.normal_(pointing.mark.weight)
+        torch.nn.init.normal_(pointing.differ.weight)
+    alone = export_model(network, tmp_path / "alone", about, 128)
+    both = export_pointed(State(options(seed=2)).average, tmp_path / "both", about, alone)
+    card = export_model(network, tmp_path / "again", about, 128, both)
+    assert any("pointing" in name for name in names_in(alone))
+    assert not any("pointing" in name for name in names_in(card))
+    assert any("pointing" in name for name in stored_weights(card.path(POINTED)))
+    assert len(network.network.pointing) == len(TINY.pointed_levels)  # what is trained has them still
+    image = cv2.imread(str(photos / "astronaut.jpg"))[:256, :192, ::-1] / np.float32(255)
+    with_them, without = (open_network(each).run_global(image, None) for each in (alone, card))
+    np.testing.assert_allclose(without, with_them, atol=1e-5)
+    # it goes on as what it is, and the other one as well
+    assert load_exported(card, make).options.pointed_levels == ()
+    assert load_exported(card, make, pointed=True).options.pointed_levels == TINY.pointed_levels
+    batch = collate([make(5, number, 128, False) for number in range(2)])
+    assert batch.hint.any()
+    assert parity(network, card, batch.photo, batch.hint) < 1e-3
 
 
 def test_a_network_from_before_levels_to_point_at_were_chosen_has_three_of_them() -> None:

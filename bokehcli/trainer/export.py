@@ -111,8 +111,11 @@ def parity(network: LensNet, card: ModelCard, photo: Tensor, hint: Tensor, role:
     """Largest difference of alpha and defocus between torch and ONNX Runtime, over the global network and the octave.
 
     role: the file that holds the global network. network: in eval mode. photo: (N, 3, H, W), hint: (N, 1, H, W), real
-    samples in [0, 1], sides multiples of MULTIPLE. Raises ModelError if it is more than PARITY.
+    samples in [0, 1], sides multiples of MULTIPLE; the hint counts where the file is for what is pointed at, too. Raises
+    ModelError if it is more than PARITY.
     """
+    if role != POINTED and POINTED in card.files:
+        hint = torch.zeros_like(hint)
     x = torch.cat((photo, hint), 1)
     state = rounded(Lowest(network.network))(x)
     coarse = F.avg_pool2d(photo, STEM // 2)
@@ -163,10 +166,13 @@ def export_model(
     """Write global.onnx, octave.onnx, finest.onnx and card.json into `folder`; returns the card as it was read back.
 
     base: a model whose network for what is pointed at, if it has one, goes into this one too; its hidden channels were
-    made for the octaves of `base`.
+    made for the octaves of `base`. Then nobody points at this one, and it is written without its pointings.
     """
     folder.mkdir(parents=True, exist_ok=True)
     network = exportable(network)
+    if base is not None and POINTED in base.files:
+        network.network.pointing.clear()
+        about = about | ({"network": about["network"] | {"pointed_levels": ()}} if "network" in about else {})
     write_global(network, folder / "global.onnx")
     write_octave(folded(network.octave), folder / "octave.onnx")
     write_octave(folded(finest(network.octave)), folder / "finest.onnx")

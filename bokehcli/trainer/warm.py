@@ -17,7 +17,9 @@ from bokehcli.trainer.octave_graph import with_first_joined
 from bokehcli.trainer.weights import stored_weights
 
 MAY_BE_MISSING = re.compile(r"(^|\.)likening\.|\.differ\.weight$")
-ADDING = ".mark.weight", ".differ.weight"  # by these such a part adds to the features, and by zeros nothing
+MARK = ".mark.weight"
+POINTING = re.compile(r"\.pointing\.\d\.mark\.weight$")
+ADDING = MARK, ".differ.weight"  # by these such a part adds to the features, and by zeros nothing
 CALIBRATION_BATCHES, CALIBRATION_BATCH, CALIBRATION_PX = 8, 16, 256
 
 
@@ -46,10 +48,14 @@ def blended_weights(card: ModelCard, other: ModelCard, share: float, pointed: bo
 
     The mean of a network's weights before and after it learned something more is often better than both (Wortsman et al.,
     "Robust fine-tuning of zero-shot models", CVPR 2022, arXiv 2109.01903). A likening, or what tells two things apart in a
-    pointing, that one of them has not is taken as one that adds nothing there. Raises ModelError if the two are not alike
-    otherwise.
+    pointing, that one of them has not is taken as one that adds nothing there. The mean has the pointings that both have.
+    Raises ModelError if the two are not alike otherwise.
     """
     first, second = exported_weights(card, pointed), exported_weights(other, pointed)
+    for whole in {name.removesuffix(MARK) for name in first.keys() ^ second.keys() if POINTING.search(name)}:
+        first, second = (
+            {name: weight for name, weight in each.items() if not name.startswith(f"{whole}.")} for each in (first, second)
+        )
     alone = first.keys() ^ second.keys()
     alike = all(first[name].shape == second[name].shape for name in first.keys() & second.keys())
     if not alike or any(not MAY_BE_MISSING.search(name) for name in alone):
