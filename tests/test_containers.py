@@ -16,6 +16,8 @@ from PIL import Image, ImageCms, PngImagePlugin
 from bokehcli import containers, tiff_samples
 from bokehcli.containers import CutShort, Malformed, ifd, jpeg, photoshop, png, tiff, webp
 from bokehcli.containers.stale import is_stale
+from bokehcli.decode import decode_photo
+from bokehcli.options import DecodeOptions
 from bokehcli.photo import Carried, Container
 
 H, W = 20, 31
@@ -379,3 +381,19 @@ def test_hostile_sizes_and_cycles_take_no_time():
 def test_cut_short_is_malformed_and_a_value_error():
     assert issubclass(CutShort, Malformed)
     assert issubclass(Malformed, ValueError)
+
+
+@pytest.mark.parametrize(("kind", "parser"), [("jpeg", jpeg), ("png", png)])
+def test_a_file_is_looked_through_once_and_its_pixels_are_not_copied(kind, parser):
+    noise = np.random.default_rng(0).integers(0, 255, (90, 70, 3), dtype=np.uint8)
+    data = saved(kind.upper(), Image.fromarray(noise))
+    parser.parse.cache_clear()
+    decode_photo(data, f"photo.{kind}", DecodeOptions())
+    counted = parser.parse.cache_info()
+    assert counted.misses == 1
+    assert counted.hits >= 4
+    parts = parser.parse(data)
+    views = [part.scan for part in parts.segments] if kind == "jpeg" else [part.pixels for part in parts.chunks]
+    assert sum(len(view) for view in views) > len(data) // 2
+    assert all(view.obj is data for view in views if len(view))
+    assert parser.serialise(parts) == data
