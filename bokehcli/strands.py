@@ -7,7 +7,8 @@ out, is away from its own (`bokehcli.background`). Such a pixel is shown as it i
 never wrong by much; in front of a busy one nothing is done. Strands that lead farther away are `bokehcli.tracing`'s.
 
 That line also lies a little inside or is a slow ramp where a large photo has a sharp edge. There it need not be thin: all that
-stands out within a few pixels of the line and looks like the subject nearby rather than the background is the subject.
+stands out within a few pixels of the line and looks like the subject nearby rather than the background is the subject, and so
+is what such rim encloses: in a large photo pale feathers before a pale sky stand out only here and there.
 """
 
 from collections.abc import Iterator, Sequence
@@ -33,6 +34,7 @@ WIDE = 0.005  # of the photo's long side: what is as wide is no strand
 # Rim is at most so many times as far from the mean of the subject as from that of the background. A shadow on a wall stands
 # out as well, but not towards the subject.
 NEARER = 0.7
+GAPS = 0.6  # what lies between rim and rim, or rim and subject, is rim up to this share of the width of what is no strand
 
 
 @dataclass(frozen=True)
@@ -126,8 +128,10 @@ def standing_out(image: Image, alpha: Bytes, background: Background, box: Box) -
     if not (deviation > there.limit).any():
         return None
     thin = strands_in(deviation, alpha[own.slices], there.limit, wide)
-    rim = None if there.rim is None else rim_in(part, deviation, there.limit, there.rim)[inner]
-    return Found(thin[inner], there.counts[inner], rim)
+    if there.rim is None:
+        return Found(thin[inner], there.counts[inner], None)
+    rim = without_gaps(rim_in(part, deviation, there.limit, there.rim), alpha[own.slices], there.rim.counts, wide)
+    return Found(thin[inner], there.counts[inner], rim[inner])
 
 
 def strands_in(deviation: Bytes, alpha: Bytes, limit: Bytes, wide: int) -> Bytes:
@@ -149,3 +153,15 @@ def rim_in(image: Bytes, deviation: Bytes, limit: Bytes, rim: Rim) -> Bytes:
     # a single pixel that stands out from a busy background is not the subject
     counted: Bytes = cv2.medianBlur(cv2.multiply(share, rim.counts, scale=1.0 / 255.0), 3)
     return counted
+
+
+def without_gaps(rim: Bytes, alpha: Bytes, counts: Bytes, wide: int) -> Bytes:
+    """(h, w): the rim with what it encloses, as far as rim counts; by a closing (Matheron 1975) of it and alpha.
+
+    wide: pixels, see `wide_px`; the result is right but for fewer pixels than that at the border.
+    """
+    side = int(GAPS * wide) // 2 * 2 + 1
+    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))
+    whole = cv2.morphologyEx(cv2.max(rim, alpha), cv2.MORPH_CLOSE, disc)
+    filled: Bytes = cv2.max(rim, cv2.min(whole, counts))
+    return filled

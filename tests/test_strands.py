@@ -277,3 +277,20 @@ def test_strands_are_the_same_on_one_thread_and_on_several() -> None:
         cv2.setNumThreads(had)
     assert (grown[0] != alpha).any()
     np.testing.assert_array_equal(grown[0], grown[1])
+
+
+def test_what_rim_and_subject_enclose_is_rim_as_far_as_rim_counts() -> None:
+    alpha, rim = np.zeros((80, 90), np.uint8), np.zeros((80, 90), np.uint8)
+    alpha[:, :30] = 255
+    rim[::4, 36:39] = 255  # islands beside the subject, six pixels away, as many dots as dark feathers in pale ones
+    rim[40, 70] = 255  # one that is too far away from all others
+    counts = np.where(np.arange(90)[None] < 60, 255, 100).astype(np.uint8).repeat(80, 0)
+    filled = strands.without_gaps(rim, alpha, counts, wide=21)
+    assert (filled >= rim).all()
+    assert filled[10:-10, 30:36].min() == 255
+    assert filled[10:-10, 40:68].max() == 0
+    assert filled[30:50, 62:].max() == filled[40, 70] == 255  # as it was
+    assert np.count_nonzero(filled[30:50, 62:]) == 1
+    half = strands.without_gaps(rim, alpha, counts // 2, wide=21)
+    assert half[20, 33] == 127
+    np.testing.assert_array_equal(strands.without_gaps(rim, alpha, counts, wide=1), cv2.max(rim, cv2.min(alpha, counts)))
