@@ -6,7 +6,6 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from bokehcli import optics
 from bokehcli.light import looked_up
 from bokehcli.opencv import cv2
 from bokehcli.pixels import neighbours
@@ -30,7 +29,7 @@ def places_of(position: Float, layers: range) -> Iterator[tuple[int, tuple[slice
 def layer_positions(circle_px: Float, radii_px: list[float]) -> Float:
     """Where circles of confusion lie among the layers: 0 is sharp, n is radii_px[n - 1], linear in log2 radius between.
 
-    The radii are an octave apart but for the last one, see `bokehcli.optics.octave_radii_px`. What is IN_LAYER of one is in it.
+    The radii are an octave apart but for the last one, see `bokehcli.optics.octave_radii_px`.
     """
     relative = circle_px * np.float32(1.0 / radii_px[0])
     octave = cv2.log(np.maximum(relative, np.float32(1.0))).reshape(relative.shape)  # 0 up to the smallest radius
@@ -39,11 +38,8 @@ def layer_positions(circle_px: Float, radii_px: list[float]) -> Float:
     if whole >= 0:
         left = np.maximum(octave - np.float32(whole), np.float32(0.0))
         octave = np.minimum(octave, np.float32(whole)) + left * np.float32(1.0 / math.log2(radii_px[-1] / radii_px[-2]))
-    position = np.minimum(np.minimum(relative, np.float32(1.0)) + octave, np.float32(len(radii_px)))
-    below = np.floor(position)
-    between = (position - below - np.float32(optics.IN_LAYER)) * np.float32(1.0 / (1.0 - 2.0 * optics.IN_LAYER))
-    snapped: Float = below + np.clip(between, 0.0, 1.0)
-    return snapped
+    position: Float = np.minimum(np.minimum(relative, np.float32(1.0)) + octave, np.float32(len(radii_px)))
+    return position
 
 
 def position_table(largest_px: float, radii_px: list[float]) -> Float:

@@ -32,6 +32,7 @@ TILE_PX = 512
 BLOCK_PX = 256  # a block's largest side, in the pixels of the size it is rendered at; threads wait for each other at 128
 ROWS_PX = 128  # rows composed at a time
 FOURIER_FROM_PX = 13  # a kernel of this side or more is cheaper through a Fourier transform
+LEAST_SHARE = 1e-4  # of a layer that is rendered; by rounding, the largest blur falls short of its layer by less
 CAT_EYE_CELLS = 8  # along the long side; the aperture's shape is interpolated between their corners
 DEPTHS = {"uint8": cv2.CV_8U, "uint16": cv2.CV_16U, "float32": cv2.CV_32F}
 CAT_EYE_CUT = 1.0  # how far, in radii, the second disc has moved at the picture's corner with cat-eye 1
@@ -123,7 +124,7 @@ class Lens:
         """The layers that circles of confusion between the smallest and the largest need."""
         circles_px = np.array([defocus.min(), defocus.max()], np.float32) * np.float32(self.largest_px)
         low, high = layer_positions(circles_px, self.radii_px)
-        return range(int(np.floor(low)), int(np.ceil(high)) + 1)
+        return range(int(np.floor(low + LEAST_SHARE)), int(np.ceil(high - LEAST_SHARE)) + 1)
 
     def reduction_of(self, layer: int) -> int:
         """How many times smaller a layer is rendered."""

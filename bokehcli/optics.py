@@ -25,9 +25,6 @@ SUPERSAMPLING = 8
 REDUCE_FROM_PX = {2: 7.0, 4: 24.0}
 NEAREST = 1.1  # how much larger the largest radius is, at least, than the one before
 LARGEST_REDUCTION = max(REDUCE_FROM_PX)
-# What is so near to a layer, of the way to the next one, is in it: a background far out of focus, whose blur differs by
-# little, is rendered once instead of twice. Between, positions go from one layer to the next the faster.
-IN_LAYER = 0.05
 LONGEST_REACH = 1.26  # of an aperture's corner, in radii, at most: a square of the disc's area
 # A pixel gives light to the blur by max(0, 1 - SOURCE_SLOPE x alpha). With the plain 1 - alpha the mixed pixels of an edge
 # of one pixel's width give 1/6 pixel of the subject's own light away, with this 1/96.

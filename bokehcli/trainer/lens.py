@@ -33,8 +33,6 @@ def layer_weights(circle_px: Tensor, radii: list[float]) -> list[Tensor]:
     if whole >= 0:
         octave = octave.clamp(max=whole) + (octave - whole).clamp(min=0.0) / math.log2(radii[-1] / radii[-2])
     position = torch.where(circle_px <= radii[0], circle_px / radii[0], 1.0 + octave)
-    below = position.detach().floor()
-    position = below + ((position - below - optics.IN_LAYER) / (1.0 - 2.0 * optics.IN_LAYER)).clamp(0.0, 1.0)
     return [(1.0 - (position - layer).abs()).clamp(min=0.0) for layer in range(len(radii) + 1)]
 
 
