@@ -143,7 +143,7 @@ def mean_around(picture: Float, weight: Float, sigma_px: float) -> Float:
     """(h, w, 3): the weighted mean about each pixel; where nothing near has a weight, that of the whole picture."""
     weighted = cv2.multiply(picture, cv2.merge([weight] * 3))
     whole = np.array(cv2.sumElems(weighted)[:3], np.float32) / np.float32(max(1.0, cv2.sumElems(weight)[0]))
-    sums = cv2.add(around(weighted, sigma_px), (*(FEW * whole).tolist(), 0.0))
+    sums = cv2.add(around(weighted, sigma_px), (*(FEW * whole).tolist(), 0.0))  # four, as OpenCV's scalars have
     weights = around(weight, sigma_px) + FEW
     mean: Float = cv2.divide(sums, cv2.merge([weights] * 3))
     return mean

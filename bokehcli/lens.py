@@ -106,6 +106,7 @@ class Lens:
 
     def blocks_of(self, tile: Box) -> Iterator[Block]:
         """The parts of a tile that hold something out of focus."""
+        # of most tiles the first pixel tells that not all is in focus
         if self.alpha[tile.top, tile.left] == 255 and self.alpha[tile.slices].min() == 255:
             return
         (above, below, _), (before, after, _) = neighbours_of(self.defocus, self.scene.size, tile, 1)

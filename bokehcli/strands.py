@@ -24,7 +24,7 @@ from bokehcli.light import largest_channel
 from bokehcli.opencv import cv2, threads
 from bokehcli.pixels import to_8_bits
 from bokehcli.tiling import Box, clip, grow, inside
-from bokehcli.tracing import TILE_PX, Tile, is_leading, is_seen, tiles_in, traced
+from bokehcli.tracing import TILE_PX, Tile, box_of, is_leading, is_seen, tiles_in, traced
 
 Image = NDArray[Any]
 Bytes = NDArray[np.uint8]
@@ -116,7 +116,7 @@ def tiles_beside(background: Background, size: tuple[int, ...]) -> Iterator[Box]
     rows, columns = (np.arange(0, side, TILE_PX) // times for side in size)
     largest = cv2.dilate(counts, around, anchor=(1, 1))[rows][:, columns]
     for row, column in np.argwhere(largest).tolist():
-        yield clip(Box(row * TILE_PX, (row + 1) * TILE_PX, column * TILE_PX, (column + 1) * TILE_PX), size)
+        yield box_of((row, column), size)
 
 
 def standing_out(image: Image, alpha: Bytes, background: Background, box: Box) -> Found | None:
@@ -158,7 +158,7 @@ def rim_in(image: Bytes, deviation: Bytes, limit: Bytes, rim: Rim) -> Bytes:
 def without_gaps(rim: Bytes, alpha: Bytes, counts: Bytes, wide: int) -> Bytes:
     """(h, w): the rim with what it encloses, as far as rim counts; by a closing (Matheron 1975) of it and alpha.
 
-    wide: pixels, see `wide_px`; the result is right but for fewer pixels than that at the border.
+    rim, alpha, counts: (h, w), 255 for all of a pixel, see `Rim`. wide: pixels, see `wide_px`; the result is right but for fewer pixels than that at the border.
     """
     side = int(GAPS * wide) // 2 * 2 + 1
     disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))

@@ -68,6 +68,12 @@ def traced(
             yield box, cv2.copyTo(strands, mask)
 
 
+def box_of(tile: Tile, size: tuple[int, ...]) -> Box:
+    """The box of a tile in a photo of (height, width), in pixels; the last of a row or column may be smaller."""
+    row, column = tile
+    return clip(Box(row * TILE_PX, (row + 1) * TILE_PX, column * TILE_PX, (column + 1) * TILE_PX), size)
+
+
 def tiles_in(box: Box) -> Iterator[tuple[Tile, slice]]:
     """The tiles in a box of the photo that is one row of them, each with its columns of the box."""
     for left in range(0, box.width, TILE_PX):
@@ -99,7 +105,7 @@ def followed(
         if len(found) > most:
             return []
         row, column = waiting.pop()
-        box = clip(Box(row * TILE_PX, (row + 1) * TILE_PX, column * TILE_PX, (column + 1) * TILE_PX), size)
+        box = box_of((row, column), size)
         strands = look((row, column), box) if nearest(distance, box, size) < FAR + BEYOND else None
         if strands is None:
             continue
