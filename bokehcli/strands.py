@@ -158,7 +158,8 @@ def rim_in(image: Bytes, deviation: Bytes, limit: Bytes, rim: Rim) -> Bytes:
 def without_gaps(rim: Bytes, alpha: Bytes, counts: Bytes, wide: int) -> Bytes:
     """(h, w): the rim with what it encloses, as far as rim counts; by a closing (Matheron 1975) of it and alpha.
 
-    rim, alpha, counts: (h, w), 255 for all of a pixel, see `Rim`. wide: pixels, see `wide_px`; the result is right but for fewer pixels than that at the border.
+    rim, alpha, counts: (h, w), 255 for all of a pixel, see `Rim`. wide: pixels, see `wide_px`; the result is right but for
+    fewer pixels than that at the border.
     """
     side = int(GAPS * wide) // 2 * 2 + 1
     disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))
