@@ -59,16 +59,20 @@ class Grain:
     texture: Float
     deviation: Float
 
-    def at(self, box: Box, picture: Image, full: float, share: Float | None = None) -> Float:
-        """(h, w, 3) float32: the noise at a box of the photo, in units of which white is `full`.
+    def strength_of(self, picture: Image, full: float) -> Float:
+        """(h, w, 3) float32: how strong the noise of a picture is, in units of which white is `full`.
 
-        picture: (h, w, 3) uint16, what is seen there, encoded in CODES steps; each channel's noise goes by its own brightness.
-        share: (h, w), how much of the noise is wanted. The box is at most as large as REPEATED_PX less TEXTURE_PX.
+        picture: (h, w, 3) uint16, encoded in CODES steps; each channel's noise goes by its own brightness.
         """
         brightness = cv2.convertScaleAbs(picture, alpha=255.0 / (CODES - 1))
-        strength = cv2.LUT(brightness, self.deviation * np.float32(full))
-        if share is not None:
-            cv2.multiply(strength, cv2.merge([share] * 3), dst=strength)
+        strength: Float = cv2.LUT(brightness, self.deviation * np.float32(full))
+        return strength
+
+    def at(self, box: Box, strength: Float) -> Float:
+        """(h, w, 3) float32: the noise at a box of the photo, of a strength (h, w, 3), in its units.
+
+        The box is at most as large as REPEATED_PX less TEXTURE_PX.
+        """
         top, left = box.top % TEXTURE_PX, box.left % TEXTURE_PX
         noise: Float = cv2.multiply(self.texture[top : top + box.height, left : left + box.width], strength)
         return noise

@@ -3,7 +3,7 @@
 A scatter as gather in layers: the light that is not in focus is premultiplied with its weight, blurred with aperture
 kernels of radii in octaves, and divided by the blurred weight, so that neither side of an edge gets the other's colour.
 Everything happens in linear light. Work goes block by block, so that memory does not grow with the photo; what is far out of
-focus has no detail, and its blocks are made at half size up to the light, or at a quarter up to the encoded background.
+focus has no detail, and its blocks are made at half or at a quarter of the size, most of them up to the encoded background.
 """
 
 import math
@@ -16,9 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bokehcli import optics
+from bokehcli.composing import Backdrop, compose, is_steep
 from bokehcli.grain import Grain, grain_of
 from bokehcli.layers import layer_positions, map_at, neighbours_of, places_of, position_table, positions_at
-from bokehcli.light import CODES, Patch, Scene, behind_table, enlarge, resized, source_table
+from bokehcli.light import CODES, Patch, Scene, resized
 from bokehcli.opencv import cv2, threads
 from bokehcli.options import LensOptions
 from bokehcli.pixels import round_up
@@ -34,7 +35,6 @@ ROWS_PX = 128  # rows composed at a time
 FOURIER_FROM_PX = 13  # a kernel of this side or more is cheaper through a Fourier transform
 LEAST_SHARE = 1e-4  # of a layer that is rendered; by rounding, the largest blur falls short of its layer by less
 CAT_EYE_CELLS = 8  # along the long side; the aperture's shape is interpolated between their corners
-DEPTHS = {"uint8": cv2.CV_8U, "uint16": cv2.CV_16U, "float32": cv2.CV_32F}
 CAT_EYE_CUT = 1.0  # how far, in radii, the second disc has moved at the picture's corner with cat-eye 1
 
 
@@ -129,7 +129,7 @@ class Lens:
 
     def reduction_of(self, layer: int) -> int:
         """How many times smaller a layer is rendered."""
-        return optics.reduction_of(self.radii_px[layer - 1]) if layer else 1
+        return optics.reduction_of(self.radii_px[layer - 1], self.largest_px) if layer else 1
 
     def background_of(self, block: Block, inner: Box) -> Float:
         """(4, h, w): blurred light of a box in the block's reduced pixels, and its weight; without it where it is 1."""
@@ -150,6 +150,25 @@ class Lens:
             for plane, sum_of_layers in zip(blurred, mixed[:, rows, columns], strict=True):
                 cv2.accumulateProduct(plane, share, sum_of_layers)
         return mixed
+
+    def backdrop_of(self, block: Block) -> Backdrop:
+        """What is seen out of focus at a block."""
+        inner = shrink(block.box, block.reduction)
+        # one pixel more on each side, for the interpolation between reduced pixels
+        outer = inner if block.reduction == 1 else grow(inner, 1)
+        light, times = self.background_of(block, outer), block.reduction
+        colour = colour_of(light)
+        if times > 1 and is_steep(colour):
+            light, times = enlarged(light, times, outer, block.box), 1
+            colour = colour_of(light)
+        background = self.scene.developed(colour)
+        image, known, strength = self.scene.image, None, None
+        if len(light) == 4 and light[3].min() < optics.FADE_WEIGHT:
+            known = light[3] * np.float32(1.0 / optics.FADE_WEIGHT)
+        if (grain := self.grain) is not None:
+            strength = grain.strength_of(background, float(np.iinfo(image.dtype).max))
+        scale = 1.0 if image.dtype == np.float32 else np.iinfo(image.dtype).max / (CODES - 1)
+        return Backdrop(np.multiply(background, np.float32(scale), dtype=np.float32), known, strength, times)
 
     def is_bare(self, block: Block, inner: Box) -> bool:
         """Whether a box's layers see nothing that is in focus, and no border."""
@@ -201,21 +220,22 @@ class Lens:
                 cut = self.cut_at(top + bottom * self.tile_px, left + right * self.tile_px)
                 yield optics.aperture_kernel(radius_px, self.options.blades, cut), share_y * share_x
 
-    def noise_at(self, block: Block, part: Box, background: Image) -> Float | None:
+    def noise_at(self, block: Block, part: Box, behind: Backdrop) -> Float | None:
         """(h, w, 3): the grain that a part of a block, in its own pixels, has lost, in units of the photo's values, or None.
 
-        background (h, w, 3) uint16: what is seen there, see `develop`. Where the blur is small the photo's own is left in part.
+        behind: what is seen there, not reduced. Where the blur is small the photo's own grain is left in part.
         """
-        if self.grain is None:
+        grain = self.grain
+        if grain is None or behind.strength is None:
             return None
         top, left = block.box.top, block.box.left
         box = Box(top + part.top, top + part.bottom, left + part.left, left + part.right)
-        share: Float | None = None
+        strength = behind.strength
         if block.reduction == 1:
             defocus = map_at(self.defocus, self.scene.size, box, 1)
             radii = cv2.convertScaleAbs(defocus, alpha=self.largest_px * 255.0 / optics.ALL_LOST_PX)
-            share = cv2.LUT(radii, optics.lost_noise())
-        return self.grain.at(box, background, float(np.iinfo(self.scene.image.dtype).max), share)
+            strength = cv2.multiply(strength, cv2.merge([cv2.LUT(radii, optics.lost_noise())] * 3))
+        return grain.at(box, strength)
 
     def share_of(self, first: int, last: int, reduction: int, edge_px: int) -> Float:
         """How far across its tile, which begins at edge_px, each of the reduced pixels from first to last lies: 0 to 1."""
@@ -232,60 +252,17 @@ class Lens:
 
 def paint(rendered: Image, lens: Lens, block: Block) -> None:
     """Put a block's background around what is in focus."""
-    inner = shrink(block.box, block.reduction)
-    # one pixel more on each side, for the interpolation between reduced pixels
-    outer = inner if block.reduction == 1 else grow(inner, 1)
-    light, reduction = lens.background_of(block, outer), block.reduction
-    if 1 < reduction < optics.LARGEST_REDUCTION:  # as encoded values, small bright spots would lose 2 % of their light
-        light, reduction = enlarged(light, reduction, outer, block.box), 1
-    background, known = develop(light, lens.scene), None
-    if len(light) == 4 and light[3].min() < optics.FADE_WEIGHT:
-        known = light[3] * np.float32(1.0 / optics.FADE_WEIGHT)
-    if reduction > 1:
-        background = enlarge(background, block.reduction, outer, block.box)
-        known = None if known is None else enlarge(known, block.reduction, outer, block.box)
+    backdrop = lens.backdrop_of(block)
     photo, alpha = rendered[block.box.slices], lens.scene.alpha[block.box.slices]
     for part in boxes_of(alpha.shape, ROWS_PX, TILE_PX):
-        behind = background[part.slices]
+        behind = backdrop.at(part)
         noise = lens.noise_at(block, part, behind)
-        compose(photo[part.slices], alpha[part.slices], behind, None if known is None else known[part.slices], noise)
+        compose(photo[part.slices], alpha[part.slices], behind, noise)
 
 
-def develop(light: Float, scene: Scene) -> Image:
-    """(3 or 4, h, w) light, without its weight where that is 1 -> (h, w, 3) encoded in CODES steps, or the photo's floats."""
-    return scene.developed(light if len(light) == 3 else light[:3] / np.maximum(light[3], optics.MIN_WEIGHT))
-
-
-def compose(photo: Image, alpha: NDArray[np.uint8], background: Image, known: Float | None, noise: Float | None) -> None:
-    """Put the background (h, w, 3), see `develop`, around what is in focus in the photo (h, w, 3), in place.
-
-    known: how much of the background's light reaches each pixel, 1 or more being enough; None where it is everywhere. noise:
-    (h, w, 3) that is added to the background, in units of the photo's values.
-    """
-    least, most, _, _ = cv2.minMaxLoc(alpha)
-    if least == 255:
-        return
-    scale = 1.0 if photo.dtype == np.float32 else np.iinfo(photo.dtype).max / (CODES - 1)
-    depth = DEPTHS[photo.dtype.name]
-    alone = known is None and most == 0
-    if alone and noise is None:
-        photo[:] = cv2.convertScaleAbs(background, alpha=scale) if depth == cv2.CV_8U else background
-        return
-    composed = np.multiply(background, np.float32(scale), dtype=np.float32)
-    if alone:
-        photo[:] = cv2.add(composed, noise, dtype=depth)  # rounds, and ends at black and at white
-        return
-    if noise is not None:
-        composed = cv2.max(cv2.add(composed, noise), 0.0)
-    share = cv2.LUT(alpha, behind_table())
-    if known is not None:
-        share *= np.minimum(np.maximum(known, cv2.LUT(alpha, source_table())), np.float32(1.0))
-    kept = photo.astype(np.float32)
-    composed -= kept
-    cv2.multiply(composed, cv2.merge([share] * 3), dst=composed)
-    composed += kept
-    eight_bits = depth == cv2.CV_8U  # the same for them, in less than half the time
-    photo[:] = cv2.convertScaleAbs(composed) if eight_bits else cv2.addWeighted(composed, 1.0, composed, 0.0, 0.0, dtype=depth)
+def colour_of(light: Float) -> Float:
+    """(3 or 4, h, w) light, without its weight where that is 1 -> (3, h, w)."""
+    return light if len(light) == 3 else light[:3] / np.maximum(light[3], optics.MIN_WEIGHT)
 
 
 def convolved(light: Float, kernel: Float) -> Float:
@@ -303,7 +280,8 @@ def convolved(light: Float, kernel: Float) -> Float:
         return filtered[:, side // 2 : side // 2 + height, side // 2 : side // 2 + width]
     through = np.empty((len(light), height, width), np.float32)
     through[planes:] = 1.0
-    padded = np.zeros([cv2.getOptimalDFTSize(length) for length in light.shape[1:]], np.float32)
+    # of even length, for odd ones take up to twice the time
+    padded = np.zeros([2 * cv2.getOptimalDFTSize(-(-length // 2)) for length in light.shape[1:]], np.float32)
     padded[:side, :side] = kernel
     spectrum = cv2.dft(padded)
     for plane, blurred in zip(light[:planes], through, strict=False):

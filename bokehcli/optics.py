@@ -18,11 +18,11 @@ MIN_RADIUS_PX = 0.6
 HIGHLIGHT_KNEE = 0.6920
 HIGHLIGHT_RANGE = 32.0
 SUPERSAMPLING = 8
-# Radii from which a blur is rendered at half and at a quarter of the size: the kernel then spans 7 and 12 reduced pixels at
-# least. What is out of focus is 59 to 66 dB from a rendering at full size throughout, on two photos of 6 MP, five strengths.
-# On three of 12 MP, with other radii, it was 61 to 63 dB; with half the size only from 12 px on 63 dB, and a third more time,
-# with a quarter from 14 px on 58 to 62 dB.
-REDUCE_FROM_PX = {2: 7.0, 4: 24.0}
+# Radii from which a blur is rendered at half and at a quarter of the size: the kernel then spans 7 reduced pixels at least.
+# What is out of focus is 55 to 73 dB from a rendering at full size throughout, on five photos of 1.6 to 12 MP, four strengths;
+# with a quarter from 24 px on it was 56 to 73 dB, and the rendering of photos of 12 MP took up to a quarter more time.
+REDUCE_FROM_PX = {2: 7.0, 4: 14.0}
+QUARTER_FROM_LARGEST_PX = 24.0  # of the lens: where all blurs are smaller, too little is to be had from a quarter of the size
 NEAREST = 1.1  # how much larger the largest radius is, at least, than the one before
 LARGEST_REDUCTION = max(REDUCE_FROM_PX)
 LONGEST_REACH = 1.26  # of an aperture's corner, in radii, at most: a square of the disc's area
@@ -52,9 +52,10 @@ def octave_radii_px(largest_px: float) -> list[float]:
     return [*itertools.takewhile(lambda radius: radius < largest_px / NEAREST, octaves), largest_px]
 
 
-def reduction_of(radius_px: float) -> int:
-    """How many times smaller the picture is on which a blur of that radius is rendered: 1, 2 or 4."""
-    return max((reduction for reduction, from_px in REDUCE_FROM_PX.items() if radius_px >= from_px), default=1)
+def reduction_of(radius_px: float, largest_px: float) -> int:
+    """How many times smaller the picture is on which a blur of that radius is rendered: 1, 2 or 4. largest_px: of the lens."""
+    most = LARGEST_REDUCTION if largest_px >= QUARTER_FROM_LARGEST_PX else 2
+    return min(most, max((reduction for reduction, from_px in REDUCE_FROM_PX.items() if radius_px >= from_px), default=1))
 
 
 def reduced_radius_px(radius_px: float, reduction: int) -> float:

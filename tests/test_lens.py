@@ -4,6 +4,7 @@ import itertools
 import math
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import cv2
@@ -13,7 +14,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from bokehcli import lens, light, optics
+from bokehcli import composing, lens, light, optics
 from bokehcli.lens import render
 from bokehcli.options import LensOptions
 from bokehcli.pixels import linear_to_srgb, resize, srgb_to_linear, to_unit
@@ -125,11 +126,7 @@ def test_a_flat_picture_stays_flat_where_the_map_jumps_between_blocks(near: floa
 
 
 def test_a_lens_without_normalisation_would_not_be_flat(monkeypatch: pytest.MonkeyPatch) -> None:
-    def unweighted(carried: Float, scene: light.Scene) -> Image:
-        return develop(np.concatenate((carried[:3], np.ones_like(carried[3:]))), scene)  # the weight says: all is there
-
-    develop = lens.develop
-    monkeypatch.setattr(lens, "develop", unweighted)
+    monkeypatch.setattr(lens, "colour_of", lambda carried: carried[:3])  # as if all the light were there
     image = np.full((40, 1200, 3), 128, np.uint8)
     blurred = render(image, *everything_out_of_focus(image), LensOptions(strength=1.0, highlights=0.0))
     assert np.abs(blurred.astype(int) - 128).max() > 20
@@ -174,6 +171,25 @@ def test_a_point_light_keeps_its_energy(radius_px: float, at: tuple[int, int], b
     assert Spot(radius_px, at=at, blades=blades).energy == pytest.approx(1.0, abs=0.01)  # measured: 0.0035
 
 
+def energy_of_a_bright_spot(radius_px: float) -> float:
+    """Of the light of a white square of 9 px, far out of focus in a large photo, the share that is there afterwards."""
+    image = np.zeros((400, 3500, 3), np.uint16)
+    image[200:209, 1750:1759] = 65_535
+    defocus = np.full((1, 1), radius_px / optics.radius_px(0.5, (400, 3500)), np.float32)
+    result = render(image, np.zeros((400, 3500), np.uint8), defocus, LensOptions(strength=0.5, highlights=0.0))
+    return float(srgb_to_linear(to_unit(result))[:, :, 0].sum() / 81.0)
+
+
+@pytest.mark.parametrize("radius_px", [8.0, 14.5, 20.0, 28.5, 45.0])
+def test_a_bright_spot_keeps_its_light(radius_px: float) -> None:
+    assert energy_of_a_bright_spot(radius_px) == pytest.approx(1.0, abs=0.005)  # measured: 0.002
+
+
+def test_a_bright_spot_that_is_enlarged_as_encoded_loses_light(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(composing, "STEEP", math.inf)
+    assert energy_of_a_bright_spot(14.5) < 0.98
+
+
 @RADII_PX
 @OFFSETS
 def test_a_point_light_becomes_a_round_spot_of_the_asked_radius(radius_px: float, at: tuple[int, int]) -> None:
@@ -188,7 +204,7 @@ def test_a_point_light_becomes_a_round_spot_of_the_asked_radius(radius_px: float
 @OFFSETS
 def test_a_spot_stays_where_its_light_was(radius_px: float, at: tuple[int, int]) -> None:
     spot = Spot(radius_px, at=at)
-    reduction = 1 if radius_px < optics.REDUCE_FROM_PX[2] else 2 if radius_px < optics.REDUCE_FROM_PX[4] else 4
+    reduction = optics.reduction_of(radius_px, radius_px)
     # A light belongs to its reduced pixel, whose middle is (reduction - 1) / 2 away at most.
     assert np.abs(np.array(spot.centre) - spot.source).max() <= (reduction - 1) / 2 + 0.02
 
@@ -421,13 +437,17 @@ def test_no_seam_shows_on_a_real_photo(
     assert np.count_nonzero(difference) > 0  # some blocks are reduced at all
 
 
-@pytest.mark.parametrize(("how", "strength"), [("enlarged", 0.5), ("enlarge", 1.0)])  # half and quarter size
-def test_blocks_enlarged_from_the_wrong_place_would_show(how: str, strength: float, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("module", "how", "steep"), [(lens, "enlarged", -1.0), (composing, "enlarge", math.inf)])
+@pytest.mark.parametrize("strength", [0.5, 1.0])  # half and quarter size
+def test_blocks_enlarged_from_the_wrong_place_would_show(
+    module: ModuleType, how: str, steep: float, strength: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def shifted(image: Image, times: int, whole: Box, part: Box) -> Image:
         return np.roll(right(image, times, whole, part), 1, axis=1)
 
-    right = getattr(lens, how)
-    monkeypatch.setattr(lens, how, shifted)
+    right = getattr(module, how)
+    monkeypatch.setattr(module, how, shifted)
+    monkeypatch.setattr(composing, "STEEP", steep)
     image = picture("noise")
     alpha = np.zeros(image.shape[:2], np.uint8)
     native = from_native(monkeypatch, image, alpha, np.ones((1, 1), np.float32), LensOptions(strength=strength))
@@ -523,7 +543,7 @@ def test_the_trainers_lens_agrees_where_both_reduce_the_picture(
 ) -> None:
     image = cv2.resize(load(photos / f"{name}.jpg"), (1301, 901))  # sides that no reduction divides
     radius_px = optics.radius_px(strength, image.shape[:2])
-    assert optics.reduction_of(radius_px) == (2 if strength == 0.5 else 4)
+    assert optics.reduction_of(radius_px, radius_px) == (2 if strength == 0.5 else 4)
     alpha, defocus = maps_of(image.shape[:2])
     options = LensOptions(strength=strength, highlights=highlights, grain=0.0)
     assert difference_from_torch(image, alpha, defocus, options).max() <= 2.0  # measured: 0.54

@@ -98,6 +98,15 @@ def test_one_of_the_radii_is_that_from_which_a_blur_is_rendered_at_half_the_size
     assert optics.REDUCE_FROM_PX[2] in optics.octave_radii_px(largest_px)
 
 
+@pytest.mark.parametrize(
+    ("radius_px", "largest_px", "reduction"), [(6.9, 60.0, 1), (13.9, 60.0, 2), (14.0, 60.0, 4), (14.0, 23.0, 2)]
+)
+def test_a_quarter_of_the_size_is_for_large_blurs_of_a_lens_that_has_larger_ones(
+    radius_px: float, largest_px: float, reduction: int
+) -> None:
+    assert optics.reduction_of(radius_px, largest_px) == reduction
+
+
 @given(st.floats(0.0, 1.0), st.integers(1, 9000), st.integers(1, 9000))
 def test_the_blur_is_a_share_of_the_long_side_whichever_way_the_photo_is_held(strength: float, height: int, width: int) -> None:
     assert optics.radius_px(strength, (height, width)) == optics.radius_px(strength, (width, height))

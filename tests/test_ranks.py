@@ -15,7 +15,7 @@ RANKS = {
     0: ["errors"],
     1: [
         *("photo", "options", "outcome", "resources", "model", "containers", "privacy", "regions", "xmp"),
-        *("opencv", "pixels", "optics", "grain", "light", "layers", "tiling", "tone", "packing", "pyramid"),
+        *("opencv", "pixels", "optics", "grain", "light", "layers", "composing", "tiling", "tone", "packing", "pyramid"),
         *("background", "colours", "strands", "tracing", "subject", "complaints"),
         *("cmyk", "heic", "bmp_samples", "tiff_samples", "printable", "listing", "selection", "shard", "budget"),
         *("session", "pairs", "similarity", "interrupts", "remote", "places", "entries"),

@@ -36,9 +36,12 @@ def layer_weights(circle_px: Tensor, radii: list[float]) -> list[Tensor]:
     return [(1.0 - (position - layer).abs()).clamp(min=0.0) for layer in range(len(radii) + 1)]
 
 
-def blurred(light: Tensor, radius_px: float) -> Tensor:
-    """(N, 4, H, W) seen through a round aperture; large ones at half or quarter size, what lies beyond the border is 0."""
-    reduction = optics.reduction_of(radius_px)
+def blurred(light: Tensor, radius_px: float, largest_px: float) -> Tensor:
+    """(N, 4, H, W) seen through a round aperture; large ones at half or quarter size, what lies beyond the border is 0.
+
+    largest_px: radius of the lens's largest blur.
+    """
+    reduction = optics.reduction_of(radius_px, largest_px)
     kernel = torch.from_numpy(optics.aperture_kernel(optics.reduced_radius_px(radius_px, reduction)).copy()).to(light)
     # one reduced pixel more on each side, for the interpolation between reduced pixels
     reach, margin = kernel.shape[0] // 2, min(reduction - 1, 1)
@@ -68,7 +71,7 @@ def render(photo: Tensor, alpha: Tensor, defocus: Tensor, radius_px: float, high
     sharp, *weights = layer_weights(defocus * radius_px, radii)
     mixed = carried * sharp
     for radius, share in zip(radii, weights, strict=True):
-        mixed = mixed + share * blurred(carried, radius)
+        mixed = mixed + share * blurred(carried, radius, radius_px)
     reached = mixed[:, 3:]
     background = mixed[:, :3] / reached.clamp(min=optics.MIN_WEIGHT)
     background = linear_to_srgb(scaled(background, -gain).clamp(0.0, 1.0))
