@@ -1,7 +1,6 @@
 """ONNX Runtime sessions: image -> what is in focus, and how far out of focus the rest is."""
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from itertools import chain, groupby
@@ -13,6 +12,7 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from bokehcli.colours import with_colours
+from bokehcli.crew import Crew
 from bokehcli.model import POINTED, ROLES, ModelCard
 from bokehcli.opencv import cv2
 from bokehcli.options import InferOptions
@@ -252,14 +252,14 @@ class Network:
         def look(rows: range) -> tuple[list[Tile], list[Tile]]:
             return varied_tiles(rows, alpha, TILE_PX, card.gate_px, (int(LEVEL * least), int(least) - ROUNDING))
 
-        with ThreadPoolExecutor(self.threads) as pool:
-            larger = pool.submit(enlarged, alpha, size, top)
+        with Crew(self.threads) as crew:
+            larger = crew.submit(enlarged, alpha, size, top)
             bands = bands_of(range(-(-below.size[0] // TILE_PX)), 2 * self.threads)
-            uneven, opened = ({*chain(*each)} for each in zip(*pool.map(look, bands), strict=True))
+            uneven, opened = ({*chain(*each)} for each in zip(*crew.map(look, bands), strict=True))
             finer = larger.result()
             # a block may hold tiles of the other kind, and what is refined has the last word
             for work, tiles, grid in ((enlarge_some, uneven - opened, enlarging), (refine_some, opened, refining)):
-                list(pool.map(work, self.batches(packed(sorted(tiles), grid), grid)))
+                crew.each(work, self.batches(packed(sorted(tiles), grid), grid))
         return level, finer
 
 

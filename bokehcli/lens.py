@@ -7,8 +7,8 @@ focus has no detail, and its blocks are made at half or at a quarter of the size
 """
 
 import math
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
+from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from bokehcli import optics
 from bokehcli.composing import Backdrop, compose, is_steep
+from bokehcli.crew import Crew
 from bokehcli.grain import Grain, grain_of
 from bokehcli.layers import layer_positions, map_at, neighbours_of, places_of, position_table, positions_at
 from bokehcli.light import CODES, Patch, Scene, resized
@@ -58,12 +59,9 @@ def render(
         for block in lens.blocks_of(tile):
             paint(rendered, lens, block)
 
-    with threads.lent() as count, ThreadPoolExecutor(count) as pool:
-        measuring = pool.submit(lens.measure_grain)  # on one thread, beside what comes next
-        lens.prepare(pool.map)
-        measuring.result()
-        for _ in pool.map(render_tile, boxes_of(alpha.shape, lens.tile_px)):
-            pass
+    with threads.lent() as count, Crew(count) as crew:
+        lens.prepare(crew)
+        crew.each(render_tile, boxes_of(alpha.shape, lens.tile_px))
     return rendered
 
 
@@ -89,20 +87,25 @@ class Lens:
         self.largest_px = optics.radius_px(options.strength, self.scene.size)
         self.radii_px = optics.octave_radii_px(self.largest_px)
         self.positions = position_table(self.largest_px, self.radii_px)
-        self.grain: Grain | None = None
+        self.measuring: Future[Grain | None] | None = None
         cell_px = round_up(-(-max(alpha.shape) // CAT_EYE_CELLS), 8)
         self.tile_px = cell_px if options.cat_eye > 0.0 else TILE_PX
 
-    def prepare(self, run: Callable[..., Any]) -> None:
-        """Make the light that many blocks share. run: `map`, or a pool's."""
+    def prepare(self, crew: Crew) -> None:
+        """Begin to measure the grain, on one thread beside what comes next, and make the light that many blocks share."""
+        self.measuring = crew.submit(self.measured_grain)
         if self.reduction_of(self.layers_of(self.defocus)[-1]) == optics.LARGEST_REDUCTION:
-            self.scene.reduce_whole(run)
+            self.scene.reduce_whole(crew)
 
-    def measure_grain(self) -> None:
-        """Measure what grain the photo has, so that what is blurred gets it back; a photo of floats stays without."""
+    def measured_grain(self) -> Grain | None:
+        """What grain the photo has, so that what is blurred gets it back; a photo of floats stays without."""
         image = self.scene.image
-        if self.options.grain > 0.0 and image.dtype != np.float32:
-            self.grain = grain_of(image, self.options.grain)
+        return grain_of(image, self.options.grain) if self.options.grain > 0.0 and image.dtype != np.float32 else None
+
+    @property
+    def grain(self) -> Grain | None:
+        """The photo's grain, when it is measured."""
+        return None if self.measuring is None else self.measuring.result()
 
     def blocks_of(self, tile: Box) -> Iterator[Block]:
         """The parts of a tile that hold something out of focus."""

@@ -3,7 +3,7 @@
 Light is planar, (4, h, w) float32: red, green, blue and the weight. What lies beyond the border has no weight.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bokehcli import optics
+from bokehcli.crew import Crew
 from bokehcli.opencv import cv2
 from bokehcli.pixels import channels_of, linear_to_srgb
 from bokehcli.tiling import Box, boxes_of, clip, shrink
@@ -51,8 +52,8 @@ class Scene:
         """(height, width) of the photo."""
         return self.alpha.shape[0], self.alpha.shape[1]
 
-    def reduce_whole(self, run: Callable[[Callable[[Box], None], Any], Any]) -> None:
-        """Make the light at the smallest size once; it is asked for often, from far around. run: `map`, or a pool's."""
+    def reduce_whole(self, crew: Crew) -> None:
+        """Make the light at the smallest size once; it is asked for often, from far around."""
         reduction = optics.LARGEST_REDUCTION
         whole = np.empty((4, *(-(-side // reduction) for side in self.size)), np.float32)
 
@@ -60,8 +61,7 @@ class Scene:
             place = Box(*(-(-edge // reduction) for edge in box))
             whole[:, *place.slices] = self.reduced(box, reduction)
 
-        for _ in run(fill, boxes_of(self.size, STRIP_PX)):
-            pass
+        crew.each(fill, boxes_of(self.size, STRIP_PX))
         self.smallest = whole
 
     def holds(self, reduction: int) -> bool:

@@ -12,7 +12,6 @@ is what such rim encloses: in a large photo pale feathers before a pale sky stan
 """
 
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bokehcli.background import Background, Rim, background_at, background_of, distance_from, share_of
+from bokehcli.crew import Crew
 from bokehcli.light import largest_channel
 from bokehcli.opencv import cv2, threads
 from bokehcli.pixels import to_8_bits
@@ -65,20 +65,23 @@ def with_strands(pictures: Sequence[Image], alpha: Bytes) -> Bytes:
     def found_in(box: Box) -> Found | None:
         return standing_out(pictures[-1], alpha, background, box)
 
-    def grow_in(box: Box) -> list[tuple[Tile, Bytes, bool]]:
-        """The tiles of a box with strands that can be followed, and whether they have to be."""
+    def grow_in(box: Box) -> None:
+        """Let what stands out in a box grow, and note the tiles with strands that can be followed, and that have to be."""
         found = found_in(box)
         if found is None:
-            return []
+            return
         near = cv2.multiply(found.thin, found.counts, scale=1.0 / 255.0)
         grown[box.slices] = cv2.max(alpha[box.slices], near if found.rim is None else cv2.max(near, found.rim))
-        parts = ((tile, found.thin[:, columns], found.counts[:, columns]) for tile, columns in tiles_in(box))
-        return [(tile, thin.copy(), is_leading(thin, counts)) for tile, thin, counts in parts if is_seen(thin)]
+        for tile, columns in tiles_in(box):
+            thin, counts = found.thin[:, columns], found.counts[:, columns]
+            if is_seen(thin):
+                known[tile] = thin.copy()
+                if is_leading(thin, counts):
+                    starts.append(tile)
 
-    with threads.lent() as count, ThreadPoolExecutor(count) as pool:
-        for seen in pool.map(grow_in, boxes_beside(background, alpha.shape)):
-            known.update((tile, thin) for tile, thin, _ in seen)
-            starts += [tile for tile, _, leads in seen if leads]
+    with threads.lent() as count, Crew(count) as crew:
+        crew.each(grow_in, boxes_beside(background, alpha.shape))
+    starts.sort()
 
     def thin_in(tile: Tile, box: Box) -> Bytes | None:
         found = None if tile in known else found_in(box)
