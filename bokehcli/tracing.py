@@ -150,8 +150,8 @@ def ending(cells: Bytes, distance: Float, image: Bytes) -> Bytes:
     One that comes out again on the other side of the subject does not begin there, and one that parts two surfaces is none.
     cells: (h, w), 1 where there is a strand. distance: (h, w), see `traced`. image: (h, w, 3), the photo.
     """
-    count, strands, boxes, _ = cv2.connectedComponentsWithStats(cells, connectivity=8)
-    places = np.nonzero(cells)
+    count, strands = cv2.connectedComponents(cells, connectivity=8)
+    rows, columns = places = np.nonzero(cells.view(np.bool_))
     numbers, apart = strands[places], distance[places]
     kept = np.zeros(count, np.uint8)
     kept[numbers[apart < BEGINS]] = 1
@@ -161,9 +161,10 @@ def ending(cells: Bytes, distance: Float, image: Bytes) -> Bytes:
     kept[0] = 0  # what is no strand
     near, nearly = (cv2.dilate(cells, np.ones((side, side), np.uint8)) for side in (ASIDE, APART))
     free = (nearly == 0) & (distance >= BEGINS)
-    for number in np.flatnonzero(kept & (boxes[:, cv2.CC_STAT_AREA] >= FEWEST)):
-        left, top, width, height, _ = boxes[number]
-        box = clip(grow(Box(top, top + height, left, left + width), WITHIN // 2), cells.shape)
+    for number in np.flatnonzero(kept & (np.bincount(numbers, minlength=count) >= FEWEST)):
+        own = numbers == number
+        (top, bottom), (left, right) = ((int(its[own].min()), int(its[own].max()) + 1) for its in (rows, columns))
+        box = clip(grow(Box(top, bottom, left, right), WITHIN // 2), cells.shape)
         strand = (strands[box.slices] == number).astype(np.uint8)
         line, off = line_through(strand)
         if parts(strand, line, free[box.slices], image[box.slices]):
