@@ -33,7 +33,7 @@ class Backdrop:
     def at(self, part: Box) -> "Backdrop":
         """A part of the block, in the photo's pixels, at their size; for the sake of the caches it is enlarged bit by bit."""
         whole = grow(shrink(part, self.times), 1)
-        place = inside(whole, Box(-1, -1, -1, -1))
+        place = inside(whole, Box(-1, -1, -1, -1))  # the planes begin a pixel before the block
 
         def at_part(plane: Float) -> Float:
             if self.times == 1:
@@ -50,7 +50,7 @@ def is_steep(colour: Float) -> bool:
 
     Half-way between two of these there is not half of the light: a small bright spot would lose up to 3 % of it. Where
     neighbours differ by less than STEEP, what is seen differs little: on eight photos, one of 1.6 and seven of 12 MP, by 1 of
-    255 at most but for 165, 40 and 3 values of three of them.
+    255 at most but for 143, 40 and 3 values of three of them.
     """
     roots = cv2.sqrt(cv2.max(colour.reshape(-1, colour.shape[2]), 0.0))  # of planes below each other
     if cv2.norm(roots[:, 1:], roots[:, :-1], cv2.NORM_INF) > STEEP:

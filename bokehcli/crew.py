@@ -35,5 +35,8 @@ class Crew(ThreadPoolExecutor):
                     waiting.clear()
                     raise
 
-        for working in [self.submit(work) for _ in range(min(self.count, len(waiting)))]:
-            working.result()
+        try:
+            for working in [self.submit(work) for _ in range(min(self.count, len(waiting)))]:
+                working.result()
+        finally:  # if the caller is interrupted
+            waiting.clear()

@@ -1,6 +1,8 @@
 """Threads that share the parts of a photo: each part once, an error comes out, and nothing is begun after it."""
 
+import _thread
 import threading
+import time
 from collections import Counter
 
 import pytest
@@ -37,3 +39,17 @@ def test_an_error_comes_out_and_what_has_not_begun_is_left(count: int, error: ty
     with Crew(count) as crew, pytest.raises(error):
         crew.each(fail, range(1000))
     assert 1 <= len(begun) <= count
+
+
+def test_what_has_not_begun_is_left_when_the_caller_is_interrupted() -> None:
+    begun: list[int] = []
+
+    def interrupt(item: int) -> None:
+        begun.append(item)
+        if item == 0:
+            _thread.interrupt_main()
+        time.sleep(0.01)
+
+    with Crew(2) as crew, pytest.raises(KeyboardInterrupt):
+        crew.each(interrupt, range(1000))
+    assert len(begun) < 500
