@@ -1,4 +1,4 @@
-"""How what is seen out of focus is put around what is in focus."""
+"""What is seen out of focus, put around what is in focus: brought to the photo's size, with its grain, by alpha."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -32,14 +32,12 @@ class Backdrop:
 
     def at(self, part: Box) -> "Backdrop":
         """A part of the block, in the photo's pixels, at their size; for the sake of the caches it is enlarged bit by bit."""
-        whole = grow(shrink(part, self.times), 1)
-        place = inside(whole, Box(-1, -1, -1, -1))  # the planes begin a pixel before the block
+        whole = part if self.times == 1 else grow(shrink(part, self.times), 1)
+        place = part if self.times == 1 else inside(whole, Box(-1, -1, -1, -1))  # a plane begins a pixel before its block
 
         def at_part(plane: Float) -> Float:
-            if self.times == 1:
-                return plane[part.slices]
-            larger: Float = enlarge(plane[place.slices], self.times, whole, part)
-            return larger
+            seen = plane[place.slices]
+            return seen if self.times == 1 else enlarge(seen, self.times, whole, part)
 
         known, strength = (None if plane is None else at_part(plane) for plane in (self.known, self.strength))
         return Backdrop(at_part(self.colour), known, strength)
@@ -59,9 +57,10 @@ def is_steep(colour: Float) -> bool:
 
 
 def compose(photo: Image, alpha: NDArray[np.uint8], behind: Backdrop, noise: Float | None) -> None:
-    """Put what is behind around what is in focus in the photo (h, w, 3), in place.
+    """Put what is behind around what is in focus in the photo, in place.
 
-    noise: (h, w, 3) that is added to what is behind, in units of the photo's values. `behind` may be written to.
+    photo: (h, w, 3) uint8, uint16 or float32. alpha: (h, w) uint8, 255 in focus. behind: at the photo's size; may be written
+    to. noise: (h, w, 3) float32 that is added to what is behind, in units of the photo's values.
     """
     least, most, _, _ = cv2.minMaxLoc(alpha)
     if least == 255:
@@ -83,7 +82,7 @@ def compose(photo: Image, alpha: NDArray[np.uint8], behind: Backdrop, noise: Flo
 
 
 def rounded(values: Float, depth: int) -> Image:
-    """Values in units of a photo's, none below 0, as OpenCV's `depth` of it: rounded, and ending at white."""
+    """Values (h, w, 3) in units of a photo's, none below 0, as of its OpenCV `depth`: integers are rounded and end at white."""
     if depth == cv2.CV_8U:  # the same for them, in less than half the time
         eight_bits: Image = cv2.convertScaleAbs(values)
         return eight_bits

@@ -12,7 +12,6 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from bokehcli.colours import with_colours
-from bokehcli.crew import Crew
 from bokehcli.model import POINTED, ROLES, ModelCard
 from bokehcli.opencv import cv2
 from bokehcli.options import InferOptions
@@ -23,6 +22,7 @@ from bokehcli.resources import usable_cores
 from bokehcli.session import open_session
 from bokehcli.strands import with_strands
 from bokehcli.subject import AMBIGUOUS, WINDOW, ambiguity, confirmed, doubt, is_held, pointed_at, window_about, without_doubtful
+from bokehcli.threadpool import ThreadPool
 from bokehcli.tiling import Box, bands_of, clip, grow
 
 Image = NDArray[Any]
@@ -252,14 +252,14 @@ class Network:
         def look(rows: range) -> tuple[list[Tile], list[Tile]]:
             return varied_tiles(rows, alpha, TILE_PX, card.gate_px, (int(LEVEL * least), int(least) - ROUNDING))
 
-        with Crew(self.threads) as crew:
-            larger = crew.submit(enlarged, alpha, size, top)
+        with ThreadPool(self.threads) as pool:
+            larger = pool.submit(enlarged, alpha, size, top)
             bands = bands_of(range(-(-below.size[0] // TILE_PX)), 2 * self.threads)
-            uneven, opened = ({*chain(*each)} for each in zip(*crew.map(look, bands), strict=True))
+            uneven, opened = ({*chain(*each)} for each in zip(*pool.map(look, bands), strict=True))
             finer = larger.result()
             # a block may hold tiles of the other kind, and what is refined has the last word
             for work, tiles, grid in ((enlarge_some, uneven - opened, enlarging), (refine_some, opened, refining)):
-                crew.each(work, self.batches(packed(sorted(tiles), grid), grid))
+                pool.for_each(work, self.batches(packed(sorted(tiles), grid), grid))
         return level, finer
 
 

@@ -17,13 +17,13 @@ from numpy.typing import NDArray
 
 from bokehcli import optics
 from bokehcli.composing import Backdrop, compose, is_steep
-from bokehcli.crew import Crew
 from bokehcli.grain import Grain, grain_of
 from bokehcli.layers import layer_positions, map_at, neighbours_of, places_of, position_table, positions_at
 from bokehcli.light import CODES, Patch, Scene, resized
 from bokehcli.opencv import cv2, threads
 from bokehcli.options import LensOptions
 from bokehcli.pixels import round_up
+from bokehcli.threadpool import ThreadPool
 from bokehcli.tiling import Box, boxes_of, grow, parts_of, shrink
 from bokehcli.tone import SRGB, Curves
 
@@ -59,9 +59,9 @@ def render(
         for block in lens.blocks_of(tile):
             paint(rendered, lens, block)
 
-    with threads.lent() as count, Crew(count) as crew:
-        lens.prepare(crew)
-        crew.each(render_tile, boxes_of(alpha.shape, lens.tile_px))
+    with threads.lent() as pool:
+        lens.prepare(pool)
+        pool.for_each(render_tile, boxes_of(alpha.shape, lens.tile_px))
     return rendered
 
 
@@ -91,11 +91,11 @@ class Lens:
         cell_px = round_up(-(-max(alpha.shape) // CAT_EYE_CELLS), 8)
         self.tile_px = cell_px if options.cat_eye > 0.0 else TILE_PX
 
-    def prepare(self, crew: Crew) -> None:
+    def prepare(self, pool: ThreadPool) -> None:
         """Begin to measure the grain, on one thread beside what comes next, and make the light that many blocks share."""
-        self.measuring = crew.submit(self.measured_grain)
+        self.measuring = pool.submit(self.measured_grain)
         if self.reduction_of(self.layers_of(self.defocus)[-1]) == optics.LARGEST_REDUCTION:
-            self.scene.reduce_whole(crew)
+            self.scene.reduce_whole(pool)
 
     def measured_grain(self) -> Grain | None:
         """What grain the photo has, so that what is blurred gets it back; a photo of floats stays without."""
@@ -165,12 +165,12 @@ class Lens:
             light, times = enlarged(light, times, outer, block.box), 1
             colour = colour_of(light)
         background = self.scene.developed(colour)
-        image, known, strength = self.scene.image, None, None
+        known, strength, white = None, None, self.scene.white
         if len(light) == 4 and light[3].min() < optics.FADE_WEIGHT:
             known = light[3] * np.float32(1.0 / optics.FADE_WEIGHT)
         if (grain := self.grain) is not None:
-            strength = grain.strength_of(background, float(np.iinfo(image.dtype).max))
-        scale = 1.0 if image.dtype == np.float32 else np.iinfo(image.dtype).max / (CODES - 1)
+            strength = grain.strength_of(background, white)
+        scale = 1.0 if self.scene.is_float else white / (CODES - 1)
         return Backdrop(np.multiply(background, np.float32(scale), dtype=np.float32), known, strength, times)
 
     def is_bare(self, block: Block, inner: Box) -> bool:

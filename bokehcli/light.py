@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bokehcli import optics
-from bokehcli.crew import Crew
 from bokehcli.opencv import cv2
 from bokehcli.pixels import channels_of, linear_to_srgb
+from bokehcli.threadpool import ThreadPool
 from bokehcli.tiling import Box, boxes_of, clip, shrink
 from bokehcli.tone import SRGB, Curve, Curves, Srgb, encoded_table, floats_of, light_of
 
@@ -48,11 +48,16 @@ class Scene:
         self.knee = min(int(np.searchsorted(table, optics.HIGHLIGHT_KNEE, side="right")) for table in self.linear)
 
     @property
+    def white(self) -> float:
+        """The photo's value of white: 1 in a photo of floats."""
+        return 1.0 if self.is_float else float(np.iinfo(self.image.dtype).max)
+
+    @property
     def size(self) -> tuple[int, int]:
         """(height, width) of the photo."""
         return self.alpha.shape[0], self.alpha.shape[1]
 
-    def reduce_whole(self, crew: Crew) -> None:
+    def reduce_whole(self, pool: ThreadPool) -> None:
         """Make the light at the smallest size once; it is asked for often, from far around."""
         reduction = optics.LARGEST_REDUCTION
         whole = np.empty((4, *(-(-side // reduction) for side in self.size)), np.float32)
@@ -61,7 +66,7 @@ class Scene:
             place = Box(*(-(-edge // reduction) for edge in box))
             whole[:, *place.slices] = self.reduced(box, reduction)
 
-        crew.each(fill, boxes_of(self.size, STRIP_PX))
+        pool.for_each(fill, boxes_of(self.size, STRIP_PX))
         self.smallest = whole
 
     def holds(self, reduction: int) -> bool:

@@ -7,6 +7,7 @@ from threading import Lock
 from typing import Any
 
 from bokehcli.errors import MissingDependency
+from bokehcli.threadpool import ThreadPool
 
 # Read once, when the library loads. Photos are held to DecodeOptions.max_megapixels, which may be above 2^30 pixels.
 ENVIRONMENT = {
@@ -43,8 +44,8 @@ class Threads:
         self._count = 1
 
     @contextmanager
-    def lent(self) -> Iterator[int]:
-        """How many OpenCV may use; until the end, the caller has them and each call of OpenCV runs on the thread it comes from.
+    def lent(self) -> Iterator[ThreadPool]:
+        """As many as OpenCV may use; until the end, the caller has them and each call of OpenCV runs on the one it comes from.
 
         Threads that call OpenCV beside each other are in the way of its own: a photo of 12 MP is rendered in 5 to 10 %
         less time so. Several may enter at a time; OpenCV has its threads back when the last one leaves.
@@ -55,7 +56,8 @@ class Threads:
                 cv2.setNumThreads(1)
             self._users += 1
         try:
-            yield self._count
+            with ThreadPool(self._count) as pool:
+                yield pool
         finally:
             with self._lock:
                 self._users -= 1

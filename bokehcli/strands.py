@@ -19,7 +19,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bokehcli.background import Background, Rim, background_at, background_of, distance_from, share_of
-from bokehcli.crew import Crew
 from bokehcli.light import largest_channel
 from bokehcli.opencv import cv2, threads
 from bokehcli.pixels import to_8_bits
@@ -79,8 +78,8 @@ def with_strands(pictures: Sequence[Image], alpha: Bytes) -> Bytes:
                 if is_leading(thin, counts):
                     starts.append(tile)
 
-    with threads.lent() as count, Crew(count) as crew:
-        crew.each(grow_in, boxes_beside(background, alpha.shape))
+    with threads.lent() as pool:
+        pool.for_each(grow_in, boxes_beside(background, alpha.shape))
     starts.sort()
 
     def thin_in(tile: Tile, box: Box) -> Bytes | None:

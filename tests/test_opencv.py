@@ -18,8 +18,8 @@ def three() -> Iterator[None]:
 
 @pytest.mark.usefixtures("three")
 def test_threads_are_lent_and_given_back() -> None:
-    with Threads().lent() as count:
-        assert count == 3
+    with Threads().lent() as pool:
+        assert pool.count == 3
         assert cv2.getNumThreads() == 1
     assert cv2.getNumThreads() == 3
 
@@ -28,8 +28,8 @@ def test_threads_are_lent_and_given_back() -> None:
 def test_threads_are_given_back_when_the_last_one_leaves() -> None:
     threads = Threads()
     first, second = threads.lent(), threads.lent()
-    assert first.__enter__() == 3
-    assert second.__enter__() == 3  # not the one that is left
+    assert first.__enter__().count == 3
+    assert second.__enter__().count == 3  # not the one that is left
     first.__exit__(None, None, None)
     assert cv2.getNumThreads() == 1
     second.__exit__(None, None, None)

@@ -14,9 +14,9 @@ PACKAGE = Path(bokehcli.__file__).parent
 RANKS = {
     0: ["errors"],
     1: [
-        *("crew", "photo", "options", "outcome", "resources", "model", "containers", "privacy", "regions", "xmp"),
+        *("photo", "options", "outcome", "resources", "model", "containers", "privacy", "regions", "xmp"),
         *("opencv", "pixels", "optics", "grain", "light", "layers", "composing", "tiling", "tone", "packing", "pyramid"),
-        *("background", "colours", "strands", "tracing", "subject", "complaints"),
+        *("threadpool", "background", "colours", "strands", "tracing", "subject", "complaints"),
         *("cmyk", "heic", "bmp_samples", "tiff_samples", "printable", "listing", "selection", "shard", "budget"),
         *("session", "pairs", "similarity", "interrupts", "remote", "places", "entries"),
     ],

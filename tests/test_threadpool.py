@@ -7,7 +7,7 @@ from collections import Counter
 
 import pytest
 
-from bokehcli.crew import Crew
+from bokehcli.threadpool import ThreadPool
 
 THREADS = pytest.mark.parametrize("count", [1, 2, 5])
 
@@ -16,15 +16,15 @@ THREADS = pytest.mark.parametrize("count", [1, 2, 5])
 @pytest.mark.parametrize("number", [0, 1, 3, 500])
 def test_everything_is_done_once(count: int, number: int) -> None:
     done = Counter[int]()
-    with Crew(count) as crew:
-        crew.each(lambda item: done.update([item]), (item for item in range(number)))
+    with ThreadPool(count) as pool:
+        pool.for_each(lambda item: done.update([item]), (item for item in range(number)))
     assert done == Counter(range(number))
 
 
 def test_the_parts_are_done_beside_each_other() -> None:
     meet = threading.Barrier(3, timeout=20.0)  # breaks unless three are there at a time
-    with Crew(3) as crew:
-        crew.each(lambda _: meet.wait(), range(3))
+    with ThreadPool(3) as pool:
+        pool.for_each(lambda _: meet.wait(), range(3))
 
 
 @THREADS
@@ -36,8 +36,8 @@ def test_an_error_comes_out_and_what_has_not_begun_is_left(count: int, error: ty
         begun.append(item)
         raise error(item)
 
-    with Crew(count) as crew, pytest.raises(error):
-        crew.each(fail, range(1000))
+    with ThreadPool(count) as pool, pytest.raises(error):
+        pool.for_each(fail, range(1000))
     assert 1 <= len(begun) <= count
 
 
@@ -50,6 +50,6 @@ def test_what_has_not_begun_is_left_when_the_caller_is_interrupted() -> None:
             _thread.interrupt_main()
         time.sleep(0.01)
 
-    with Crew(2) as crew, pytest.raises(KeyboardInterrupt):
-        crew.each(interrupt, range(1000))
+    with ThreadPool(2) as pool, pytest.raises(KeyboardInterrupt):
+        pool.for_each(interrupt, range(1000))
     assert len(begun) < 500
