@@ -144,5 +144,5 @@ def subsampling(data: bytes, container: Container) -> str | None:
 
 def refusal(data: bytes, container: Container) -> str | None:
     """Why the photo could not be read, or written as it was, if that is so."""
-    reasons = {"bmp": bmp.refusal, "avif": heif.refusal, "heic": heif.refusal}
+    reasons = {"bmp": bmp.refusal, "png": png.refusal, "avif": heif.refusal, "heic": heif.refusal}
     return reasons[container.value](data) if container.value in reasons else None

@@ -6,6 +6,7 @@ the turn (irot) and the mirroring (imir).
 """
 
 from bokehcli.containers.boxes import found, number, parse
+from bokehcli.containers.cicp import hdr_refusal
 from bokehcli.containers.items import XMP_TYPE, Meta, content_of, read_meta
 from bokehcli.containers.reading import Malformed, tiff_stream
 from bokehcli.photo import Carried
@@ -24,7 +25,6 @@ ORIENTATIONS = {
 AV1C_BYTES, HVCC_BYTES = 4, 23
 SUBSAMPLINGS = {1: "4:2:0", 2: "4:2:2", 3: "4:4:4"}  # by HEVC's number for them
 MOST_ADDED = 64
-HDR_TRANSFERS = {16: "PQ", 18: "HLG"}
 SAME_AS_SRGB = {1, 2}  # numbers of colour primaries: BT.709, and none stated
 LIKE_SRGB = {1, 2, 6, 13, 14, 15}  # of tone curves: BT.709's and BT.2020's, which are taken for sRGB, none stated, and sRGB's
 
@@ -151,8 +151,8 @@ def refusal(data: bytes) -> str | None:
     for payload in colours(meta):
         if payload[:4] == b"nclx":
             primaries, transfer = number(payload, 4, 2), number(payload, 6, 2)
-            if transfer in HDR_TRANSFERS:
-                return f"a picture of high dynamic range ({HDR_TRANSFERS[transfer]}): save it with an ordinary tone curve"
+            if reason := hdr_refusal(transfer):
+                return reason
             by_numbers = profile(meta) is None
             if by_numbers and primaries not in SAME_AS_SRGB:
                 return f"its colours are named by a number ({primaries}) alone: save it with an ICC profile"

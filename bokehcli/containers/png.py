@@ -8,6 +8,7 @@ import zlib
 from dataclasses import dataclass
 from functools import lru_cache
 
+from bokehcli.containers.cicp import hdr_refusal
 from bokehcli.containers.reading import Malformed, take, tiff_stream, unsigned
 from bokehcli.photo import Carried
 
@@ -108,6 +109,14 @@ def is_grey(data: bytes) -> bool:
 def bits(data: bytes) -> int:
     """Of a channel. Raises Malformed."""
     return parse(data).chunks[0].payload[8]
+
+
+def refusal(data: bytes) -> str | None:
+    """Why the photo cannot be rendered and written as it was, if it cannot. Raises Malformed."""
+    for chunk in parse(data).chunks:
+        if chunk.kind == b"cICP" and len(chunk.payload) == 4:
+            return hdr_refusal(chunk.payload[1])
+    return None
 
 
 def transparent_grey(data: bytes) -> int | None:
