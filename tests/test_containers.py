@@ -1,6 +1,7 @@
 """bokehcli.containers: parsers give back what they read, and fail with their own error only."""
 
 import io
+import struct
 import time
 from contextlib import suppress
 from dataclasses import replace
@@ -397,3 +398,60 @@ def test_a_file_is_looked_through_once_and_its_pixels_are_not_copied(kind, parse
     assert sum(len(view) for view in views) > len(data) // 2
     assert all(view.obj is data for view in views if len(view))
     assert parser.serialise(parts) == data
+
+
+@pytest.mark.parametrize(("transfer", "name"), [(16, "PQ"), (18, "HLG"), (13, None)])
+def test_a_png_of_high_dynamic_range_is_refused(transfer, name):
+    carried = Carried(others=(("cICP", bytes((9, transfer, 0, 1))),))
+    reason = containers.refusal(containers.put_carried(saved("PNG"), Container.PNG, carried)[0], Container.PNG)
+    assert (reason is None) == (name is None)
+    assert name is None or f"({name})" in reason
+
+
+def utf8_exif(*, big=False):
+    """An EXIF stream with a text of EXIF 3.0's type and an entry without a value."""
+    below = (ifd.Field(0xA430, 129, 5, "Zoë\0".encode()), ifd.Field(0xA431, 2, 0, b""))
+    fields = (ifd.Field(ifd.EXIF_IFD, ifd.LONG, 1, b"", below), ifd.Field(0x10F, 2, 3, b"Me\0"))
+    head = b"MM\0*\0\0\0\x08" if big else b"II*\0\x08\0\0\0"
+    return head + ifd.lay_out(fields, big=big, base=8)
+
+
+@pytest.mark.parametrize("big", [False, True])
+def test_texts_in_utf8_and_entries_without_a_value_are_no_damage(big):
+    stream = utf8_exif(big=big)
+    assert not ifd.is_damaged(stream)
+    data, warnings = containers.put_carried(saved("TIFF"), Container.TIFF, Carried(exif=stream))
+    assert warnings == ()
+    carried, warnings = containers.get_carried(data, Container.TIFF)
+    assert warnings == ()
+    assert "Zoë".encode() in carried.exif
+
+
+@pytest.mark.parametrize("kind", [77, 4], ids=["a type that is none", "a value outside"])
+def test_a_tag_that_is_lost_below_the_first_directory_of_a_tiff_is_told(kind):
+    stream = utf8_exif().replace(b"\x30\xa4\x81\0\5", b"\x30\xa4" + bytes((kind, 0)) + b"\xff")
+    assert stream != utf8_exif()
+    assert ifd.is_damaged(stream)
+    _, warnings = containers.put_carried(saved("TIFF"), Container.TIFF, Carried(exif=stream))
+    assert warnings == ("some tags of EXIF are damaged: left out",)
+
+
+def test_a_tiff_below_whose_first_directory_a_tag_is_damaged_is_told():
+    data, _ = containers.put_carried(saved("TIFF"), Container.TIFF, Carried(exif=utf8_exif()))
+    spoilt = data.replace(b"\x30\xa4\x81\0", b"\x30\xa4\x4d\0")
+    assert spoilt != data
+    assert containers.get_carried(spoilt, Container.TIFF)[1] == ("some of its tags are damaged: left out",)
+
+
+def test_a_tiff_keeps_what_dng_calls_the_camera_and_not_what_it_says_of_raw_samples():
+    fields = (ifd.Field(50708, 2, 5, b"D850\0"), ifd.Field(50827, 2, 6, b"1.NEF\0"), ifd.Field(50714, 3, 1, b"\0\2"))
+    exif = b"II*\0\x08\0\0\0" + ifd.lay_out(fields, big=False, base=8)
+    data, _ = containers.put_carried(saved("TIFF"), Container.TIFF, Carried(exif=exif))
+    tags = {entry.tag for entry in ifd.read_directory(data).entries}
+    assert {50708, 50827} <= tags
+    assert 50714 not in tags
+
+
+def test_a_table_full_of_directories_below_is_looked_through_at_once():
+    table = b"".join(struct.pack("<HHLL", ifd.EXIF_IFD, 4, 1, 8) for _ in range(20_000))
+    assert not ifd.is_damaged(b"II*\0\x08\0\0\0" + struct.pack("<H", 20_000) + table + bytes(4))

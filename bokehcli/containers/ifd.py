@@ -11,13 +11,14 @@ from dataclasses import dataclass, field
 from bokehcli.containers.reading import Malformed, byte_order, unsigned
 
 BYTE, SHORT, LONG, UNDEFINED = 1, 3, 4, 7
-# Type -> (bytes of one value, bytes of the number that byte order turns: a rational is two numbers).
+# Type -> (bytes of one value, bytes of the number that byte order turns: a rational is two numbers). 129 is UTF-8 (EXIF 3.0).
 TYPES = {1: (1, 1), 2: (1, 1), 3: (2, 2), 4: (4, 4), 5: (8, 4), 6: (1, 1), 7: (1, 1), 8: (2, 2), 9: (4, 4),
-         10: (8, 4), 11: (4, 4), 12: (8, 8), 13: (4, 4)}  # fmt: skip
+         10: (8, 4), 11: (4, 4), 12: (8, 8), 13: (4, 4), 129: (1, 1)}  # fmt: skip
 INTEGERS = (1, 3, 4, 6, 8, 9, 13)
 
 ORIENTATION, EXIF_IFD, GPS_IFD, INTEROP_IFD, MAKER_NOTE = 0x0112, 0x8769, 0x8825, 0xA005, 0x927C
 SUB_DIRECTORIES = (EXIF_IFD, GPS_IFD, INTEROP_IFD)
+DEEPEST = 2  # below the first directory: those for interoperability
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,10 @@ class Entry:
 
 @dataclass(frozen=True)
 class Directory:
-    """A table at ``offset``. damaged: entries that were passed over, their value outside or their type unknown."""
+    """A table at ``offset``. damaged: entries that were passed over, their value outside or their type unknown.
+
+    One without a value is passed over, too, and is no damage.
+    """
 
     offset: int
     entries: tuple[Entry, ...]
@@ -98,7 +102,7 @@ def read_directory(stream: bytes, offset: int | None = None) -> Directory:
         value_at = at + 8 if length <= 4 else unsigned(stream, at + 8, 4, big=big)
         if 0 < length <= len(stream) - value_at:
             entries.append(Entry(tag, kind, number, value_at, length, stream))
-        else:
+        elif number or kind not in TYPES:
             damaged += 1
     return Directory(offset, tuple(entries), next_at, following, damaged)
 
@@ -143,6 +147,21 @@ def read_orientation(stream: bytes | None) -> int:
     return found[0] if found and 1 <= found[0] <= 8 else 1
 
 
+def is_damaged(stream: bytes, offset: int | None = None, depth: int = 0) -> bool:
+    """Whether an entry of a directory or of those below it, see `read_fields`, is passed over.
+
+    Raises Malformed for the top one.
+    """
+    directory = read_directory(stream, offset)
+    if directory.damaged:
+        return True
+    below = [entry for tag in SUB_DIRECTORIES if depth < DEEPEST and (entry := directory.find(tag))]
+    try:
+        return any(is_damaged(stream, at, depth + 1) for entry in below for at in integers(entry, big=is_big(stream), most=1))
+    except Malformed:
+        return True
+
+
 def read_fields(stream: bytes, *, big: bool, offset: int | None = None, depth: int = 0) -> tuple[Field, ...]:
     """A directory and those below it (EXIF, GPS, interoperability), ready to be laid out elsewhere.
 
@@ -158,7 +177,7 @@ def read_fields(stream: bytes, *, big: bool, offset: int | None = None, depth: i
         if entry.tag not in SUB_DIRECTORIES:
             value = entry.value if big == from_big else _turned(entry.value, TYPES[entry.kind][1])
             fields[entry.tag] = Field(entry.tag, entry.kind, entry.count, value)
-        elif depth < 2:
+        elif depth < DEEPEST:
             at = integers(entry, big=from_big, most=1)
             try:
                 below = read_fields(stream, big=big, offset=at[0], depth=depth + 1) if at else ()

@@ -18,6 +18,7 @@ from bokehcli.containers.ifd import (
     chain,
     integers,
     is_big,
+    is_damaged,
     lay_out,
     numbers,
     read_directory,
@@ -37,13 +38,15 @@ OTHERS = {"IPTC": IPTC, "IRB": IRB}
 CMYK = 5  # of the tag PhotometricInterpretation
 UNSPECIFIED, ASSOCIATED, UNASSOCIATED = 0, 1, 2  # of the tag ExtraSamples
 
-# Tags that say how the old pixels lie in the file; all else describes the photo and is carried. Tags from
-# 50706 to 51200 are DNG's.
+# Of the tags from 50706 to 51200, which are DNG's: the camera, its serial number and lens, and the raw file's name.
+OF_THE_CAMERA = {50708, 50709, 50735, 50736, 50827}
+# Tags that say how the old pixels lie in the file; all else describes the photo and is carried.
 STRUCTURE = {
     SUBFILE, 255, WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, 263, 264, 265, 266, STRIP_OFFSETS, SAMPLES, 278, STRIP_LENGTHS,
     280, 281, PLANES, 288, 289, 290, 291, 292, 293, 297, 301, PREDICTOR, COLOUR_MAP, 321, TILE_WIDTH, 323, TILE_OFFSETS,
     TILE_LENGTHS, 326, 327, 328, SUB_DIRECTORIES, 332, 333, 334, 336, 337, EXTRA_SAMPLES, SAMPLE_FORMAT, 340, 341, 342, 343,
-    344, 345, 346, 347, 351, *range(512, 522), 529, 530, 531, 532, 559, XMP, IPTC, IRB, ICC, LAYERS, *range(DNG_VERSION, 51201),
+    344, 345, 346, 347, 351, *range(512, 522), 529, 530, 531, 532, 559, XMP, IPTC, IRB, ICC, LAYERS,
+    *({*range(DNG_VERSION, 51201)} - OF_THE_CAMERA),
 }  # fmt: skip
 
 
@@ -166,7 +169,7 @@ def get(data: bytes) -> tuple[Carried, tuple[str, ...]]:
     fields = [field for field in read_fields(data, big=big) if field.tag not in STRUCTURE]
     exif = data[:4] + (8).to_bytes(4, byte_order(big=big)) + lay_out(fields, big=big, base=8) if fields else None
     others = [(kind, blocks[tag]) for kind, tag in OTHERS.items() if tag in blocks]
-    warnings = ("some of its tags are damaged: left out",) if page.damaged else ()
+    warnings = ("some of its tags are damaged: left out",) if is_damaged(data) else ()
     return Carried(exif=exif, icc=blocks.get(ICC), xmp=blocks.get(XMP), others=tuple(others)), warnings
 
 
@@ -179,6 +182,7 @@ def put(data: bytes, carried: Carried) -> tuple[bytes, tuple[str, ...]]:
         try:
             found = read_fields(carried.exif, big=big)
             fields += [field for field in found if field.tag not in STRUCTURE]
+            warnings += ["some tags of EXIF are damaged: left out"] if is_damaged(carried.exif) else []
         except Malformed as error:
             warnings.append(f"EXIF cannot be read ({error}): left out")
     if carried.icc:
