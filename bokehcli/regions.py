@@ -1,7 +1,9 @@
 """Places in the picture that metadata name, such as the faces of people: turned upright along with the pixels.
 
 EXIF (2.32, 4.6.5) and the regions of the Metadata Working Group (Guidelines for Handling Image Metadata 2.0, 5.9) count from
-the upper left corner of the pixels as they are stored, before an orientation is undone.
+the upper left corner of the pixels as they are stored, before an orientation is undone. Those of Microsoft (People Tagging,
+MPReg:Rectangle) and of IPTC (Photo Metadata Standard, Image Region) do not say; programs that write several kinds write the
+same places in each.
 """
 
 import re
@@ -15,11 +17,17 @@ FIRST_SWAPPED = 5  # of the orientations, from which on height and width are swa
 MOST_BYTES = 4000  # of an element of XMP that is looked through: longer ones are none of these
 # An element with what is in it, or one that is empty.
 ELEMENT = rb"<([\w.-]+:%b)\b(?:[^<>]{0,1000}/>|[^<>]{0,1000}(?<!/)>.{0,%d}?</\1\s*>)"
-AREA, APPLIED_TO = (re.compile(ELEMENT % (name, MOST_BYTES), re.DOTALL) for name in (b"Area", b"AppliedToDimensions"))
+AREA, APPLIED_TO, BOUNDARY = (
+    re.compile(ELEMENT % (name, MOST_BYTES), re.DOTALL) for name in (b"Area", b"AppliedToDimensions", b"RegionBoundary")
+)
 # A property of it, as an attribute or an element, up to its value, and that.
 PROPERTY = re.compile(
     rb"(?P<head>[\w.-]+:(?P<attribute>[xywh])\s*=\s*[\"']|<[\w.-]+:(?P<element>[xywh])\s*>)(?P<value>[^\"'<>]*)"
 )
+# Left, top, width and height.
+RECTANGLE = re.compile(rb"([\s<][\w.-]++:Rectangle\s*(?:=\s*[\"']|>))([^\"'<>]{1,100})")
+OF_BOUNDARY = re.compile(rb"([\w.-]+:(rb[XYWH]|rbRx)\s*=\s*[\"']|<[\w.-]+:(rb[XYWH]|rbRx)\s*>)([^\"'<>]*)")
+IN_PIXELS = re.compile(rb"rbUnit\s*(=\s*[\"']|>)\s*pixel")
 NUMBER = re.compile(rb"\s*[+-]?(\d{1,9}(\.\d*)?|\.\d+)([eE][+-]?\d{1,2})?\s*")
 DIGITS = 6  # behind the point
 MOST_SHORT = 65_535
@@ -42,20 +50,62 @@ def turned(x: float, y: float, orientation: int, width: float = 1.0, height: flo
 def turned_xmp(xmp: bytes, orientation: int, size: tuple[int, int]) -> bytes:
     """A packet whose regions are those of upright pixels of ``size`` (height, width), of which the orientation was undone.
 
-    Regions of dimensions that lie as the upright pixels do, not as those that were stored, were upright before and stay; so do
-    those that cannot be read.
+    Regions of dimensions that lie as the upright pixels do, not as those that were stored, were upright before and stay, and
+    so do all the others of such a packet; and those that cannot be read.
     """
+    if orientation == 1:
+        return xmp
     found = APPLIED_TO.search(xmp)
-    if orientation == 1 or found is None:
-        return xmp
-    applied = numbers_in(found[0])
-    if not {b"w", b"h"} <= applied.keys():
-        return xmp
-    if orientation >= FIRST_SWAPPED:
-        if applied[b"w"] != applied[b"h"] and (applied[b"w"] < applied[b"h"]) == (size[1] < size[0]):
-            return xmp
-        xmp = APPLIED_TO.sub(lambda found: with_numbers(found[0], swapped(numbers_in(found[0]))), xmp)
-    return AREA.sub(lambda found: with_numbers(found[0], turned_area(numbers_in(found[0]), orientation)), xmp)
+    applied = numbers_in(found[0]) if found else {}
+    if {b"w", b"h"} <= applied.keys():
+        if orientation >= FIRST_SWAPPED:
+            if applied[b"w"] != applied[b"h"] and (applied[b"w"] < applied[b"h"]) == (size[1] < size[0]):
+                return xmp
+            xmp = APPLIED_TO.sub(lambda found: with_numbers(found[0], swapped(numbers_in(found[0]))), xmp)
+        xmp = AREA.sub(lambda found: with_numbers(found[0], turned_area(numbers_in(found[0]), orientation)), xmp)
+    xmp = RECTANGLE.sub(lambda found: found[1] + turned_rectangle(found[2], orientation), xmp)
+    return BOUNDARY.sub(lambda found: turned_boundary(found[0], orientation, size), xmp)
+
+
+def turned_rectangle(text: bytes, orientation: int) -> bytes:
+    """Left, top, width and height, shares of the picture's sides, upright; as it is where it is not four numbers."""
+    parts = text.split(b",")
+    if len(parts) != 4 or not all(map(NUMBER.fullmatch, parts)):
+        return text
+    left, top, width, height = map(float, parts)
+    return b", ".join(map(in_full, turned_corner(left, top, width, height, orientation)))
+
+
+def turned_corner(
+    left: float, top: float, across: float, down: float, orientation: int, width: float = 1.0, height: float = 1.0
+) -> tuple[float, float, float, float]:
+    """A rectangle by its left and top, width and height, upright; of a picture of that size as it was stored."""
+    x, y = turned(left + across / 2.0, top + down / 2.0, orientation, width, height)
+    across, down = (down, across) if orientation >= FIRST_SWAPPED else (across, down)
+    return x - across / 2.0, y - down / 2.0, across, down
+
+
+def turned_boundary(element: bytes, orientation: int, size: tuple[int, int]) -> bytes:
+    """A region's boundary as IPTC has it, a rectangle, a circle or corners, for upright pixels of ``size`` (height, width)."""
+    stored = size if orientation >= FIRST_SWAPPED else size[::-1]
+    whole = stored if IN_PIXELS.search(element) else (1.0, 1.0)
+    found = [(match[2] or match[3], match[4]) for match in OF_BOUNDARY.finditer(element)]
+    if not all(NUMBER.fullmatch(value) for _, value in found):
+        return element
+    values = {name: [float(value) for each, value in found if each == name] for name, _ in found}
+    xs, ys = values.get(b"rbX", []), values.get(b"rbY", [])
+    if {b"rbW", b"rbH"} <= values.keys() and len(xs) == len(ys) == 1:
+        corner = turned_corner(xs[0], ys[0], values[b"rbW"][0], values[b"rbH"][0], orientation, *whole)
+        values = {name: [value] for name, value in zip((b"rbX", b"rbY", b"rbW", b"rbH"), corner, strict=True)}
+    elif len(xs) == len(ys):
+        corners = [turned(x, y, orientation, *whole) for x, y in zip(xs, ys, strict=True)]
+        values[b"rbX"], values[b"rbY"] = [x for x, _ in corners], [y for _, y in corners]
+        if whole == (1.0, 1.0):  # a radius is a share of the width
+            values[b"rbRx"] = [radius * stored[0] / size[1] for radius in values.get(b"rbRx", [])]
+    else:
+        return element
+    following = {name: iter(map(in_full, numbers)) for name, numbers in values.items()}
+    return OF_BOUNDARY.sub(lambda match: match[1] + next(following[match[2] or match[3]]), element)
 
 
 def swapped(sides: dict[bytes, float]) -> dict[bytes, float]:

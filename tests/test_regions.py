@@ -81,6 +81,59 @@ def test_faces_turn_with_the_pixels(form: bytes, orientation: int) -> None:
     assert turned_xmp(packet(form), orientation, size) == packet(form, size[::-1], area)
 
 
+MICROSOFT = b'<rdf:li MPReg:PersonDisplayName="Anna" MPReg:Rectangle="%b"/><MPReg:Rectangle>%b</MPReg:Rectangle>'
+IPTC = (
+    b'<I:RegionBoundary rdf:parseType="Resource"><I:rbShape>rectangle</I:rbShape><I:rbUnit>%b</I:rbUnit><I:rbX>%.6g</I:rbX>'
+    b'<I:rbY>%.6g</I:rbY><I:rbW>%.6g</I:rbW><I:rbH>%.6g</I:rbH></I:RegionBoundary>'
+)
+
+
+def as_shares(place: tuple[int, int, int, int], size: tuple[int, int]) -> tuple[float, float, float, float]:
+    """Left, top, width and height in pixels of a picture of (height, width) as shares of its sides."""
+    left, top, across, down = place
+    return left / size[1], top / size[0], across / size[1], down / size[0]
+
+
+@pytest.mark.parametrize("orientation", ORIENTATIONS)
+def test_faces_as_microsoft_and_iptc_name_them_turn_with_the_pixels(orientation: int) -> None:
+    size, place = marked(orientation)
+    before = (LEFT, TOP, ACROSS, DOWN), (HEIGHT, WIDTH)
+    text, upright_text = (
+        b", ".join(b"%.6g" % share for share in as_shares(*each)) for each in (before, (place, size))
+    )
+    assert turned_xmp(MICROSOFT % (text, text), orientation, size) == MICROSOFT % (upright_text, upright_text)
+    relative = turned_xmp(IPTC % (b"relative", *as_shares(*before)), orientation, size)
+    assert relative == IPTC % (b"relative", *as_shares(place, size))
+    assert turned_xmp(IPTC % (b"pixel", *before[0]), orientation, size) == IPTC % (b"pixel", *place)
+
+
+@pytest.mark.parametrize("orientation", ORIENTATIONS)
+def test_a_circle_and_corners_turn_with_the_pixels(orientation: int) -> None:
+    size, _ = marked(orientation)
+    x, y = turned_point(0.25, 0.125, orientation)
+    circle = b'<I:RegionBoundary I:rbShape="circle" I:rbUnit="relative" I:rbX="%.6g" I:rbY="%.6g" I:rbRx="%.6g"/>'
+    assert turned_xmp(circle % (0.25, 0.125, 12 / WIDTH), orientation, size) == circle % (x, y, 12 / size[1])
+    corners = (
+        b'<I:RegionBoundary><I:rbUnit>relative</I:rbUnit><I:rbVertices><rdf:Seq><rdf:li I:rbX="%.6g" I:rbY="%.6g"/>'
+        b'<rdf:li I:rbX="%.6g" I:rbY="%.6g"/></rdf:Seq></I:rbVertices></I:RegionBoundary>'
+    )
+    other = turned_point(0.5, 0.75, orientation)
+    assert turned_xmp(corners % (0.25, 0.125, 0.5, 0.75), orientation, size) == corners % (x, y, *other)
+
+
+@pytest.mark.parametrize(
+    "xmp",
+    [MICROSOFT % (b"0.1, 0.2, 0.3", b"a, b, c, d"), IPTC.replace(b"%.6g", b"?") % b"pixel", b"<I:RegionBoundary I:rbX='1'/>"],
+)
+def test_faces_that_cannot_be_read_stay(xmp: bytes) -> None:
+    assert turned_xmp(xmp, 6, (WIDTH, HEIGHT)) == xmp
+
+
+def test_what_is_made_to_take_long_is_looked_through_at_once() -> None:
+    xmp = b"a" * 2_000_000 + b" " * 2_000_000
+    assert turned_xmp(xmp, 6, (WIDTH, HEIGHT)) == xmp
+
+
 @pytest.mark.parametrize("orientation", ORIENTATIONS)
 @pytest.mark.parametrize("sides", [(), (ACROSS,), (ACROSS, DOWN)])
 def test_the_subject_in_exif_turns_with_the_pixels(orientation: int, sides: tuple[int, ...]) -> None:
@@ -106,7 +159,7 @@ def test_what_is_written_has_them_turned() -> None:
 
 def test_regions_that_were_upright_before_stay() -> None:
     """Some programs give them so for photos that are stored lying on their side."""
-    xmp = packet(AS_ATTRIBUTES, (HEIGHT, WIDTH))
+    xmp = packet(AS_ATTRIBUTES, (HEIGHT, WIDTH)) + MICROSOFT % (b"0.25, 0.125, 0.5, 0.25", b"")
     assert turned_xmp(xmp, 6, (WIDTH, HEIGHT)) == xmp
 
 
