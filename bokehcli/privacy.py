@@ -3,8 +3,8 @@
 import re
 from dataclasses import replace
 
-from bokehcli.containers import Malformed, density, ifd, photoshop, stale
-from bokehcli.containers.jpeg import EXTENDED_XMP, IRB
+from bokehcli.containers import Malformed, density, extended, ifd, photoshop, stale
+from bokehcli.containers.jpeg import IRB
 from bokehcli.containers.reading import byte_order, unsigned
 from bokehcli.photo import Carried, Container
 
@@ -12,7 +12,6 @@ from bokehcli.photo import Carried, Container
 OF_THE_PIXELS = ("APP0", "cHRM", "gAMA", "sRGB", "cICP", "mDCV", "mDCv", "cLLI", "cLLi", "pHYs", "density")
 ENTRY_BYTES = 12
 Blocks = tuple[tuple[str, bytes], ...]  # see `Carried.others`
-EXTENDED_HEAD = 32 + 4 + 4  # bytes of a piece of extended XMP before its text: digest, whole length, offset
 # Properties such as exif:GPSLatitude, geo:lat, or drone-dji:GpsLongtitude and LRFTargetLat, as such drones spell them, whatever
 # the prefix, as an attribute, an element, or an empty element.
 NAMED = rb"(?:GPS|LRFTarget|(?=[\w.-]*?(?:Latitude|Longt?itude|Altitude)))[\w.-]*+"
@@ -68,10 +67,9 @@ def without_gps(carried: Carried) -> tuple[Carried, tuple[str, ...]]:
         xmp = xmp_without_gps(xmp)
         if xmp is None:
             warnings.append("GPS cannot be taken out of XMP: all of it left out")
-    pieces = (payload[len(EXTENDED_XMP) + EXTENDED_HEAD :] for _, payload in others if payload.startswith(EXTENDED_XMP))
-    extended = b"".join(pieces)
-    if PLACE_IN_XMP.search(extended.replace(b"\0", b"")):
-        others = tuple(block for block in others if not block[1].startswith(EXTENDED_XMP))
+    longer = extended.text_of(payload for _, payload in others)
+    if PLACE_IN_XMP.search(longer.replace(b"\0", b"")):
+        others = tuple(block for block in others if not extended.is_piece(block[1]))
         warnings.append("the extended XMP holds GPS: left out")
     if any(payload.lower().startswith(BLOCKS_AS_TEXT[-1]) for _, payload in others):
         warnings.append("Photoshop's resources as a text may hold GPS: left out")

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from bokehcli import containers
-from bokehcli.containers import ifd
-from bokehcli.containers.jpeg import EXTENDED_XMP, IRB
+from bokehcli.containers import extended, ifd
+from bokehcli.containers.jpeg import IRB
 from bokehcli.metadata import attach_metadata
 from bokehcli.options import MetadataOptions
 from bokehcli.photo import Carried, Container
@@ -98,7 +98,7 @@ def test_a_place_that_cannot_be_found_takes_its_block_along() -> None:
 
 
 def test_extended_xmp_with_a_place_is_left_out() -> None:
-    head = EXTENDED_XMP + bytes(40)
+    head = extended.SIGNATURE + bytes(40)
     others = (("APP1", head + b"..exif:G"), ("APP1", head + b"amma"), ("COM", b"GPS"))
     assert without_gps(Carried(others=others)) == (Carried(others=others), ())
     for rest in (b"PSLatitude", b"psLongtitude"):

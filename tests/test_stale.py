@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from bokehcli import containers
-from bokehcli.containers import jpeg
+from bokehcli.containers import extended
 from bokehcli.containers.stale import OLD_PIXELS_WARNING, is_stale, is_well_formed, without_stale
 from bokehcli.encode import Encoding, encode_image
 from bokehcli.photo import Carried, Container
@@ -76,15 +76,60 @@ def test_it_is_taken_out_in_every_container(container: Container) -> None:
     assert not is_stale(carried.xmp or b"")
 
 
+CAMERAS = {
+    "oplus": b'MotionPhotoOwner="oplus" %s:OLivePhotoVersion="2" %s:VideoLength="99" %s:MotionPhotoEnable="True"',
+    "vivo": b'VMotionPhotoVersion="1" %s:VMediaKitVersion="1.0.0.5"',
+    "xiaomi": b'XMPMeta="&lt;subimage offset=&quot;99&quot;/&gt;"',
+}
+
+
+@pytest.mark.parametrize("maker", sorted(CAMERAS))
+def test_what_other_telephones_say_of_a_video_goes_and_nothing_else(maker: str, tmp_path: Path) -> None:
+    names = CAMERAS[maker].replace(b"%s", b"Cam")
+    camera = b'xmlns:Cam="http://ns.' + maker.encode() + b'.com/photos/1.0/camera/" Cam:' + names
+    packet = TELEPHONE.replace(b'GCamera:MotionPhoto="1"', camera)
+    assert is_stale(PLAIN.replace(b'xmp:Rating="5"', b'xmp:Rating="5" ' + camera))
+    carried, warnings = containers.get_carried(jpeg_of(packet), Container.JPEG)
+    assert warnings == (OLD_PIXELS_WARNING,)
+    assert carried.xmp is not None
+    result = tmp_path / "b.jpg"
+    result.write_bytes(jpeg_of(carried.xmp))
+    assert read(result) == KEPT
+
+
+def test_what_only_talks_of_videos_stays() -> None:
+    subject = b"<dc:subject xmlns:dc='http://purl.org/dc/elements/1.1/'><rdf:Bag><rdf:li>MotionPhoto</rdf:li></rdf:Bag></dc:subject>"
+    packet = PLAIN.replace(b' xmp:Rating="5"/>', b' xmp:Rating="5">' + subject + b"</rdf:Description>")
+    assert is_well_formed(packet)
+    carried, warnings = containers.get_carried(jpeg_of(packet), Container.JPEG)
+    assert (carried.xmp, warnings) == (packet, ())
+    left = without_stale(TELEPHONE.replace(b"Hare", b"MicroVideo"))
+    assert left is not None
+    assert b">MicroVideo<" in left
+
+
+def test_extended_xmp_that_says_nothing_of_old_pixels_stays_beside_a_gain_map(tmp_path: Path) -> None:
+    longer, short = tmp_path / "long.txt", tmp_path / "a.jpg"
+    longer.write_text("x" * 150_000, "ascii")
+    short.write_bytes(jpeg_of(TELEPHONE))
+    subprocess.check_call(["exiftool", "-q", "-overwrite_original", f"-XMP-photoshop:History<={longer}", short])
+    carried, warnings = containers.get_carried(short.read_bytes(), Container.JPEG)
+    assert warnings == (OLD_PIXELS_WARNING,)
+    short.write_bytes(jpeg_of(carried.xmp or b"", carried.others))
+    tags = read(short)
+    assert tags.pop("HasExtendedXMP")
+    assert tags == {**KEPT, "History": "x" * 150_000}
+
+
 def test_extended_xmp_with_a_depth_map_goes_and_so_does_the_pointer_to_it() -> None:
     packet = PLAIN.replace(b' xmp:Rating="5"', b' xmp:Rating="5" ' + NOTE)
     assert not is_stale(packet)
-    head = jpeg.EXTENDED_XMP + b"0" * 40
+    head = extended.SIGNATURE + b"0" * 40
     for uri, kept in ((b"http://ns.google.com/photos/1.0/depthmap/", False), (b"http://example.org/", True)):
         data = jpeg_of(packet, (("APP1", head + b'<x xmlns:d="' + uri + b'"/>'),))
         carried, warnings = containers.get_carried(data, Container.JPEG)
         assert (b"HasExtendedXMP" in (carried.xmp or b"")) is kept
-        assert any(payload.startswith(jpeg.EXTENDED_XMP) for _, payload in carried.others) is kept
+        assert any(payload.startswith(extended.SIGNATURE) for _, payload in carried.others) is kept
         assert (warnings == ()) is kept
         assert b"Rating" in (carried.xmp or b"")
 

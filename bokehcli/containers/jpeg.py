@@ -10,6 +10,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from bokehcli.containers import extended
 from bokehcli.containers.photoshop import without_thumbnails
 from bokehcli.containers.reading import CutShort, Malformed, take, unsigned
 from bokehcli.containers.stale import OLD_PIXELS_WARNING, cleaned, is_stale
@@ -25,7 +26,6 @@ MAX_PAYLOAD = 65533  # a segment's length is 16 bits and counts its own two byte
 
 EXIF = b"Exif\0\0"
 XMP = b"http://ns.adobe.com/xap/1.0/\0"
-EXTENDED_XMP = b"http://ns.adobe.com/xmp/extension/\0"
 ICC = b"ICC_PROFILE\0"
 IRB = b"Photoshop 3.0\0"
 GAIN_MAP = (b"MPF\0", b"urn:iso:std:iso:ts:21496:-1\0", b"FPXR\0")
@@ -223,12 +223,15 @@ def get(data: bytes) -> tuple[Carried, tuple[str, ...]]:
             warnings.append("content credentials (APP11) sign the old pixels: left out")
         elif marker == COM or (APP0 <= marker <= 0xEF and marker != APP14 and not payload.startswith(b"JFXX\0")):
             others.append(("COM" if marker == COM else f"APP{marker - APP0}", payload))
-    extended = b"".join(payload for _, payload in others if payload.startswith(EXTENDED_XMP))
-    if xmp and (is_stale(xmp) or is_stale(extended)):
-        # Extended XMP holds what is long: depth maps, pictures, sounds. Its pieces are signed, and go as a whole.
-        others = [(kind, payload) for kind, payload in others if not payload.startswith(EXTENDED_XMP)]
-        xmp, warning = cleaned(xmp)
+    longer = extended.text_of(payload for _, payload in others)
+    if xmp and (is_stale(xmp) or is_stale(longer)):
+        keeps = bool(longer) and not is_stale(longer)
+        xmp, warning = cleaned(xmp, extended=keeps)
         warnings.append(warning)
+        if longer and not (keeps and xmp):
+            # Where it holds depth maps, pictures or sounds, it goes as a whole: its name is a digest of it.
+            others = [(kind, payload) for kind, payload in others if not extended.is_piece(payload)]
+            warnings += ["extended XMP goes with it"] if xmp else []
     if jpeg.trailer.strip(b"\0") and not any(text.startswith(OLD_PIXELS_WARNING) for text in warnings):
         warnings.append(f"{len(jpeg.trailer)} bytes behind the end of the picture: left out")
     icc = b"".join(pieces[number] for number in sorted(pieces)) or None
@@ -269,7 +272,10 @@ def put(data: bytes, carried: Carried) -> tuple[bytes, tuple[str, ...]]:
         step = MAX_PAYLOAD - len(EXIF)
         blocks += [Segment(APP1, EXIF + carried.exif[i : i + step]) for i in range(0, len(carried.exif), step)]
     if carried.xmp:
-        blocks.append(Segment(APP1, XMP + carried.xmp))
+        short, longer = carried.xmp, b""
+        if len(XMP + short) > MAX_PAYLOAD:
+            short, longer = extended.split(short, MAX_PAYLOAD - len(XMP)) or (short, b"")
+        blocks += [Segment(APP1, payload) for payload in (XMP + short, *extended.pieces_of(longer))]
     if carried.icc:
         step = MAX_PAYLOAD - len(ICC) - 2
         pieces = [carried.icc[i : i + step] for i in range(0, len(carried.icc), step)]
