@@ -9,13 +9,14 @@ from dataclasses import replace
 from piexif import ExifIFD, ImageIFD
 
 from bokehcli import containers
-from bokehcli.containers import Malformed, density, heif, ifd, jpeg, png, tiff
+from bokehcli.containers import Malformed, heif, ifd, jpeg, png, tiff
 from bokehcli.containers.reading import byte_order
 from bokehcli.errors import EncodeError
 from bokehcli.options import MetadataOptions
 from bokehcli.photo import Carried, Container, Photo
 from bokehcli.privacy import with_density_once, without_gps, without_metadata
 from bokehcli.regions import turn_exif, turned_xmp
+from bokehcli.translated import translated
 from bokehcli.xmp import correct_xmp, with_edit
 
 ALL_KEPT = MetadataOptions()
@@ -27,10 +28,6 @@ THUMBNAIL_TAGS = (
     (ImageIFD.JPEGInterchangeFormat, ImageIFD.JPEGInterchangeFormatLength),
     (ImageIFD.StripOffsets, ImageIFD.StripByteCounts),
 )
-# Blocks of one container that say nothing worth a warning when they cannot follow into another.
-MINOR = {"APP0", "pHYs", "density", "sRGB", "tIME"}
-# Where a container has the density by itself; the others have it in EXIF.
-DENSITY_KINDS = {Container.JPEG: "APP0", Container.PNG: "pHYs", Container.BMP: "density"}
 GREY_PROFILE = b"GRAY"
 
 
@@ -80,22 +77,10 @@ def _wanted(photo: Photo, container: Container, options: MetadataOptions) -> tup
         carried, lost = without_gps(carried)
         warnings += lost
     if container is not photo.container:
-        kinds = sorted({kind for kind, _ in carried.others} - MINOR)
-        carried = _with_density(carried, container)
-        if kinds:
-            names = ", ".join(kinds)
-            warnings.append(f"{container.value} cannot carry {names} of {photo.container.value}: left out")
+        carried, left = translated(carried, container)
+        if left:
+            warnings.append(f"{container.value} cannot carry {', '.join(left)} of {photo.container.value}: left out")
     return with_density_once(carried, container) if options.strip else carried, warnings
-
-
-def _with_density(carried: Carried, container: Container) -> Carried:
-    """What may follow into another container: the blocks proper, and the density as that container has it."""
-    told = density.told(carried.others, carried.exif)
-    kind = DENSITY_KINDS.get(container)
-    if told is None or kind is None:
-        return replace(carried, exif=carried.exif or (density.as_exif(told) if told else None), others=())
-    block = density.as_block(kind, told)
-    return replace(carried, others=(block,) if block else ())
 
 
 def correct_exif(exif: bytes, size: tuple[int, int], orientation: int = 1) -> tuple[bytes | None, tuple[str, ...]]:

@@ -14,7 +14,7 @@ PACKAGE = Path(bokehcli.__file__).parent
 RANKS = {
     0: ["errors"],
     1: [
-        *("photo", "options", "outcome", "resources", "model", "containers", "privacy", "regions", "xmp"),
+        *("photo", "options", "outcome", "resources", "model", "containers", "privacy", "regions", "translated", "xmp"),
         *("opencv", "pixels", "optics", "grain", "light", "layers", "composing", "tiling", "tone", "packing", "pyramid"),
         *("threadpool", "background", "colours", "strands", "tracing", "subject", "complaints"),
         *("cmyk", "heic", "bmp_samples", "tiff_samples", "printable", "listing", "selection", "shard", "budget"),
