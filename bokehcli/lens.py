@@ -40,20 +40,25 @@ CAT_EYE_CUT = 1.0  # how far, in radii, the second disc has moved at the picture
 
 
 def render(
-    image: Image, alpha: NDArray[np.uint8], defocus: Float, options: LensOptions, curves: Curves = SRGB
+    image: Image,
+    alpha: NDArray[np.uint8],
+    defocus: Float,
+    options: LensOptions,
+    curves: Curves = SRGB,
+    opacity: Image | None = None,
 ) -> Image:
     """Render everything that is not in focus.
 
     image: (H, W, 3) uint8, uint16 or float32 (white at 1, finite), RGB, encoded by `curves`. alpha: (H, W) uint8, share of
     the pixel that is in focus, 255 for all of it. defocus: (h, w) float32, [0, 1], of any size up to (H, W): circle of
-    confusion of the rest relative to the largest one, brought to the photo's size bilinearly. Returns an image of the photo's
-    shape and type. Where alpha is 255 its pixels are the photo's own. Energy is conserved: a flat picture stays flat. Runs on
-    as many threads as OpenCV may use.
+    confusion of the rest relative to the largest one, brought to the photo's size bilinearly. opacity: (H, W) of the photo's
+    type; what is transparent gives no light to the blur. Returns an image of the photo's shape and type. Where alpha is 255 its
+    pixels are the photo's own. Energy is conserved: a flat picture stays flat. Runs on as many threads as OpenCV may use.
     """
     rendered = image.copy()
     if optics.radius_px(options.strength, (image.shape[0], image.shape[1])) <= 0.0:
         return rendered
-    lens = Lens(image, alpha, defocus, options, curves)
+    lens = Lens(image, alpha, defocus, options, curves, opacity)
 
     def render_tile(tile: Box) -> None:
         for block in lens.blocks_of(tile):
@@ -78,12 +83,18 @@ class Lens:
     """One photo seen out of focus, a block at a time."""
 
     def __init__(
-        self, image: Image, alpha: NDArray[np.uint8], defocus: Float, options: LensOptions, curves: Curves = SRGB
+        self,
+        image: Image,
+        alpha: NDArray[np.uint8],
+        defocus: Float,
+        options: LensOptions,
+        curves: Curves = SRGB,
+        opacity: Image | None = None,
     ) -> None:
         self.options = options
         self.alpha = alpha
         self.defocus = defocus
-        self.scene = Scene(image, alpha, optics.highlight_gain(options.highlights), curves)
+        self.scene = Scene(image, alpha, optics.highlight_gain(options.highlights), curves, opacity)
         self.largest_px = optics.radius_px(options.strength, self.scene.size)
         self.radii_px = optics.octave_radii_px(self.largest_px)
         self.positions = position_table(self.largest_px, self.radii_px)

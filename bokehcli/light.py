@@ -29,12 +29,14 @@ CODES = 65_536  # of the encoded background, whatever the photo's type
 class Scene:
     """The light of one photo. alpha: (H, W) uint8, 255 in focus. gain: see optics.highlight_gain. curves: of its values.
 
-    A photo of floats that go beyond white has its highlights; then none are lifted.
+    opacity: (H, W) of the photo's type; a pixel weighs as much as it is opaque, for the colour of what is transparent is
+    nowhere seen. A photo of floats that go beyond white has its highlights; then none are lifted.
     """
 
-    def __init__(self, image: Image, alpha: Image, gain: float, curves: Curves = SRGB) -> None:
+    def __init__(self, image: Image, alpha: Image, gain: float, curves: Curves = SRGB, opacity: Image | None = None) -> None:
         self.image = image
         self.alpha = alpha
+        self.opacity = opacity
         self.curves = curves
         self.is_float = image.dtype == np.float32
         self.gain = 0.0 if self.is_float and image.max() > 1.0 else gain
@@ -87,9 +89,11 @@ class Scene:
         return np.pad(light, ((0, 0), *margins))
 
     def is_bare(self, box: Box, reduction: int) -> bool:
-        """Whether a box in reduced pixels lies within the photo and holds nothing that is in focus, not even in part."""
+        """Whether a box in reduced pixels lies within the photo and holds nothing in focus or transparent, not even in part."""
         place = Box(*(edge * reduction for edge in box))
-        return clip(place, self.size) == place and self.alpha[place.slices].max() == 0
+        if clip(place, self.size) != place or self.alpha[place.slices].max() > 0:
+            return False
+        return self.opacity is None or self.opacity[place.slices].min() >= self.white
 
     def reduced(self, box: Box, reduction: int) -> Float:
         """(4, h, w) of a box of the photo at 1/reduction, area-averaged."""
@@ -109,10 +113,13 @@ class Scene:
     def carried(self, box: Box) -> tuple[Float | None, Float | None]:
         """(h, w, 3) light of a box inside the photo, times its weight, and the weight (h, w).
 
-        No light where all of the box is in focus; no weight where nothing is, and all weigh 1.
+        No light where all of the box is in focus or transparent; no weight where nothing is, and all weigh 1.
         """
         alpha = self.alpha[box.slices]
         weight: Float | None = cv2.LUT(alpha, source_table()) if alpha.any() else None
+        if self.opacity is not None and (opacity := self.opacity[box.slices]).min() < self.white:
+            opaque = np.clip(opacity.astype(np.float32) / np.float32(self.white), 0.0, 1.0)
+            weight = opaque if weight is None else weight * opaque
         if weight is not None and not weight.any():
             return None, weight
         image = self.image[box.slices]

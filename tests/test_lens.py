@@ -292,6 +292,32 @@ def test_the_subject_of_a_real_photo_keeps_its_pixels(photos: Path, name: str) -
     assert not np.array_equal(result[alpha == 0], image[alpha == 0])
 
 
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
+@pytest.mark.parametrize("strength", [0.2, 1.0])
+@pytest.mark.parametrize("columns", [300, 1400])
+def test_what_is_hidden_under_transparency_is_nowhere_seen(photos: Path, dtype: str, strength: float, columns: int) -> None:
+    top = 1.0 if dtype == "float32" else float(np.iinfo(dtype).max)
+    photo = cv2.resize(load(photos / "coffee.jpg"), (columns, 300)).astype(np.float32) / 255.0 * top
+    opacity = np.full(photo.shape[:2], top, np.float32)
+    opacity[40:90, columns // 3 : columns // 2], opacity[200:, 5:60], opacity[120:150] = 0.0, 0.0, top / 2
+    hidden = np.where(opacity[:, :, None] > 0, photo, np.array((top, 0.0, top), np.float32))
+    alpha = np.zeros(opacity.shape, np.uint8)
+    alpha[100:200, columns // 4 : columns // 2] = 255
+    options, opacity = LensOptions(strength=strength, grain=0.0), opacity.astype(dtype)
+    results = [render(image.astype(dtype), alpha, all_out(image), options, opacity=opacity) for image in (photo, hidden)]
+    seen = opacity > 0
+    assert np.array_equal(results[0][seen], results[1][seen])
+    opaque = render(hidden.astype(dtype), alpha, all_out(photo), options)
+    assert np.abs(opaque[seen].astype(np.float32) - results[1][seen].astype(np.float32)).max() > 0.05 * top
+
+
+def test_opacity_without_transparency_changes_nothing(photos: Path) -> None:
+    image, alpha = load(photos / "astronaut.jpg"), load_matte(photos, "astronaut")
+    opaque = np.full(alpha.shape, 255, np.uint8)
+    results = [render(image, alpha, all_out(image), LensOptions(strength=1.0), opacity=each) for each in (None, opaque)]
+    assert np.array_equal(*results)
+
+
 def test_a_wide_unsure_region_has_no_hard_contour() -> None:
     image = np.zeros((240, 600, 3), np.uint8)
     image[:, :300, 0], image[:, 300:, 2] = 200, 200

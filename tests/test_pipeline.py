@@ -60,12 +60,18 @@ class FakeNetwork:
 
 @pytest.fixture(autouse=True)
 def negative_for_blur(monkeypatch: pytest.MonkeyPatch) -> None:
-    """In place of the lens: the background as a negative, to be seen without a tolerance."""
+    """In place of the lens: the background as a negative, to be seen without a tolerance; what is transparent as black."""
 
     def render(
-        image: Pixels, alpha: NDArray[np.uint8], defocus: NDArray[np.float32], options: LensOptions, curves: Curves
+        image: Pixels,
+        alpha: NDArray[np.uint8],
+        defocus: NDArray[np.float32],
+        options: LensOptions,
+        curves: Curves,
+        opacity: Pixels | None,
     ) -> Pixels:
         top = 1.0 if image.dtype == np.float32 else np.iinfo(image.dtype).max
+        image = image if opacity is None else np.where(opacity[..., None] == 0, top, image)
         return np.where(alpha[..., None] > 127, image, top - image).astype(image.dtype)
 
     monkeypatch.setattr(pipeline, "render", render)
@@ -120,7 +126,7 @@ def test_the_lens_is_told_how_the_photo_is_encoded(
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes() if profiled else None
     job = job_for(saved(tmp_path / "a.png", picture(), icc_profile=profile), tmp_path / "out")
     told: list[Curves] = []
-    monkeypatch.setattr(pipeline, "render", lambda image, *others: told.append(others[-1]) or image)
+    monkeypatch.setattr(pipeline, "render", lambda image, *others: told.append(others[-2]) or image)
     assert renderer().render_photo(job).status is Status.DONE
     assert told == [curves_of(profile)]
     assert (told == [SRGB]) is not profiled
@@ -305,6 +311,14 @@ def test_opacity_is_left_alone(tmp_path: Path) -> None:
     job = job_for(saved(tmp_path / "a.png", rgba), tmp_path / "out")
     assert renderer().render_photo(job).status is Status.DONE
     np.testing.assert_array_equal(loaded(job.destination)[..., 3], rgba[..., 3])
+
+
+def test_the_lens_knows_what_is_transparent(tmp_path: Path) -> None:
+    rgba = np.dstack([picture(), np.full((24, 32), 255, np.uint8)])
+    rgba[5:9, 20:25, 3] = 0
+    job = job_for(saved(tmp_path / "a.png", rgba), tmp_path / "out")
+    assert renderer().render_photo(job).status is Status.DONE
+    assert (loaded(job.destination)[5:9, 20:25, :3] == 0).all()
 
 
 def test_grey_stays_grey(tmp_path: Path) -> None:
