@@ -37,6 +37,18 @@ def test_the_wheel_holds_the_package_its_model_and_nothing_else(unpacked: Path) 
     assert "bokeh = bokehcli.__main__:main" in entry_points.read_text()
 
 
+def test_a_run_leaves_nothing_in_the_users_home_and_tells_nobody(photos: Path, tmp_path: Path) -> None:
+    """Official builds of onnxruntime keep there what they will send, from the moment that they are imported."""
+    home = tmp_path / "home"
+    home.mkdir()
+    hidden = {name: str(home) for name in ("HOME", "USERPROFILE", "LOCALAPPDATA", "XDG_CACHE_HOME")}
+    settings = {name: value for name, value in os.environ.items() if name != "ORT_DISABLE_TELEMETRY"}
+    command = [sys.executable, "-m", "bokehcli", "run", str(photos / "chelsea.jpg"), "--out", str(tmp_path / "out")]
+    done = subprocess.run(command, env={**settings, **hidden}, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert [path for path in home.rglob("*") if path.is_file()] == []
+
+
 def test_the_wheel_renders_a_photo_from_another_folder(unpacked: Path, photos: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "bokehcli", "run", str(photos / "coffee.jpg"), "--out", "out", "--gallery", "a.html"]
     done = subprocess.run(
