@@ -40,7 +40,11 @@ def folded(path: Place) -> str:
     """
     if isinstance(path, Url):
         return str(path)
-    return unicodedata.normalize("NFC", unlinked(path)).casefold()
+    return _folded(unlinked(path))
+
+
+def _folded(name: str) -> str:
+    return unicodedata.normalize("NFC", name).casefold()
 
 
 def identity(path: Place) -> tuple[int, int] | None:
@@ -83,8 +87,8 @@ def is_within(path: Path, folder: Place) -> bool:
 def told_apart(one: Place, other: Place, out: Place) -> bool:
     """Whether the output's file system is known to tell apart two names that differ in case or normalisation alone.
 
-    It is when both sources lie in one folder (there they are two files) on the file system that out will be on. Object stores
-    do tell.
+    It is when both sources lie in one folder, or in two of it whose names differ so (there they are two), on the file system
+    that out will be on. Object stores do tell.
     """
     if isinstance(out, Url):
         return True
@@ -92,4 +96,18 @@ def told_apart(one: Place, other: Place, out: Place) -> bool:
         return False
     while not os.path.exists(out) and out != out.parent:
         out = out.parent
-    return unlinked(one.parent) == unlinked(other.parent) and one.stat().st_dev == out.stat().st_dev
+    folder = _told_apart_in(Path(unlinked(one)), Path(unlinked(other)))
+    here, there = identity(folder) if folder else None, identity(out)
+    return here is not None and there is not None and here[0] == there[0]
+
+
+def _told_apart_in(one: Path, other: Path) -> Path | None:
+    """The folder in which the ways to two files part by names that its file system tells apart; None where none is known."""
+    if one.parent == other.parent:
+        return one.parent
+    ways = list(zip((*reversed(one.parents), one), (*reversed(other.parents), other), strict=False))
+    first, second = next((pair for pair in ways if pair[0] != pair[1]), (one, other))
+    if _folded(first.name) != _folded(second.name):
+        return None
+    here, there = identity(first), identity(second)
+    return first.parent if here is not None and there is not None and here != there else None

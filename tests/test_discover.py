@@ -167,6 +167,21 @@ def test_of_photos_that_come_one_by_one_a_clash_costs_the_later(tmp_path: Path) 
 
 
 @pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="the file system ignores case")
+def test_folders_that_differ_in_case_alone_are_two_where_their_file_system_tells_them_apart(tmp_path: Path) -> None:
+    folder = touch(tmp_path / "in", "Trip/a.jpg", "trip/a.jpg", "trip/A.jpg")
+    assert landed(find(folder, out=tmp_path / "out"), tmp_path / "out") == ["Trip/a.jpg", "trip/A.jpg", "trip/a.jpg"]
+
+
+@pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="the file system ignores case")
+def test_a_link_to_nothing_beside_a_name_in_another_case_costs_itself_alone(tmp_path: Path) -> None:
+    folder = touch(tmp_path / "in", "a.jpg", "b.jpg")
+    (folder / "A.jpg").symlink_to("nowhere")
+    found = discover([folder], tmp_path / "out", RunOptions())
+    assert [job.source for job in found.jobs if job.source.exists()] == [folder / "a.jpg", folder / "b.jpg"]
+    assert folder / "b.jpg" not in [error.name for error in found.unreadable]
+
+
+@pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="the file system ignores case")
 def test_a_folder_that_holds_both_cases_can_be_rendered_beside_itself(tmp_path: Path) -> None:
     folder = touch(tmp_path / "in", "a.jpg", "A.jpg")
     assert landed(find(folder, out=tmp_path / "out"), tmp_path / "out") == ["A.jpg", "a.jpg"]
