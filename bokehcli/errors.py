@@ -15,6 +15,7 @@
         |-- UnsupportedPhoto  a photo, but of a kind that is not rendered (animated, too large ...)
         |-- EncodeError       the result cannot be written in that container
         `-- WriteError        the result cannot be stored
+            `-- Undecided     for what lies there is not the same, and may be anybody's
 
 Every message is one line and names the file and the cause.
 """
@@ -86,3 +87,7 @@ class EncodeError(PhotoError):
 
 class WriteError(PhotoError):
     """The result cannot be stored."""
+
+
+class Undecided(WriteError):
+    """What lies in the result's place is not the same, and may be this program's of a run that was killed, or anybody's."""

@@ -9,6 +9,7 @@ is this program's own if the photo comes to the same again; else somebody put it
 import fnmatch
 import hashlib
 import json
+import math
 import os
 import sqlite3
 import time
@@ -42,6 +43,8 @@ from bokehcli.places import absolute
 from bokehcli.remote import Place, Signature, Url
 from bokehcli.shard import WHOLE, Shard
 from bokehcli.storage import exists
+
+AGAIN_S = 5.0  # after which a ledger that could not be written is tried again
 
 
 @dataclass(frozen=True)
@@ -96,9 +99,9 @@ class Ledger:
 
     Each shard writes one of its own, and goes by them all; of one of the others that cannot be read, `warn` is told.
 
-    When it cannot be written, as in a folder that may not be changed or on a full disk, `warn` is told so once, and photos are
-    done without. It is written from the first photo that is to be done on; till then a folder stays as it is. making, limits:
-    see `making_of` and `limits_of`. retry_failed: what failed is tried again.
+    When it cannot be written, as in a folder that may not be changed or on a full disk, `warn` is told so once, photos are done
+    all the same, and what is owed is entered once that can be. It is written from the first photo that is to be done on; till
+    then a folder stays as it is. making, limits: see `making_of` and `limits_of`. retry_failed: what failed is tried again.
     """
 
     def __init__(
@@ -117,7 +120,9 @@ class Ledger:
         self.path = folder_of(out) / name_of(shard)
         self.entries: dict[Path, Entry] = {}
         self._warn = warn
-        self._usable = True
+        self._owed: dict[Path, Entry] = {}
+        self._again_s = -math.inf  # on the monotonic clock: when to try to write again
+        self._warned = False
         self._lock: Lock | None = None
         self._connection: sqlite3.Connection | None = None
         for file in files_of(out):
@@ -130,6 +135,8 @@ class Ledger:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._again_s = -math.inf
+        self._write(())
         if self._connection is not None:
             self._connection.close()
         if self._lock is not None:
@@ -234,6 +241,8 @@ class Ledger:
         before = self.entries.get(self._key(outcome))
         if before is None or before.state is not State.STARTED or before.source != absolute(outcome.source):
             return
+        if outcome.undecided:  # still whoever's it is; the options that it may have been made with would tell
+            return
         # no longer STARTED: if nothing was written, what lies there, if anything, is the earlier result or not ours
         state, making, result = State.PLANNED, self.making, before.result
         if outcome.status is Status.DONE:
@@ -266,15 +275,21 @@ class Ledger:
         )
 
     def _write(self, entries: Sequence[Entry]) -> None:
-        """Enter all or none; when that cannot be, the rest of the run goes without."""
-        if self._usable and entries:
+        """Enter all or none, with all that is owed; when that cannot be, it is owed, and tried again after AGAIN_S."""
+        given = {entry.destination: entry for entry in entries}
+        self.entries.update(given)
+        owed = {**self._owed, **given}
+        if owed and time.monotonic() >= self._again_s:
             try:
                 with translated(self.path):
-                    put(self._open(), entries)
+                    put(self._open(), list(owed.values()))
+                owed = {}
             except LedgerError as error:
-                self._usable = False
-                self._warn(f"{error}: a later run will not know what this one does from here on")
-        self.entries.update((entry.destination, entry) for entry in entries)
+                self._again_s = time.monotonic() + AGAIN_S
+                if not self._warned:
+                    self._warn(f"{error}: until that has passed, a later run would not know what this one does")
+                self._warned = True
+        self._owed = owed
 
 
 def _is_ousted(known: Entry, job: Job) -> bool:

@@ -39,7 +39,8 @@ class Outcome:
     options change, unlike that of a full disk. subject: whether a clear one was found; None if unasked. doubt: how unsure the
     network is of what it found, see `bokehcli.subject.doubt`; None if unasked or nothing was found. stored: signatures of
     those of the written files that are objects, as whoever wrote them saw them. contents: of a job that returns its files
-    instead of writing them, each with its bytes, the photo last. preview: if asked for.
+    instead of writing them, each with its bytes, the photo last. preview: if asked for. undecided: what lies in its result's
+    place, and may be from a run that was killed, is not the same.
     """
 
     source: Place
@@ -57,6 +58,7 @@ class Outcome:
     stored: Mapping[Place, Signature | None] = field(default_factory=dict)
     contents: tuple[tuple[Place, bytes], ...] = field(default=(), repr=False)
     preview: Preview | None = None
+    undecided: bool = False
 
     @property
     def unsure(self) -> bool:

@@ -14,7 +14,7 @@ from bokehcli.decode import decode_photo, weight_of
 from bokehcli.discover import CONTAINER_OF_SUFFIX, Job
 from bokehcli.encode import Encoding, encode_image, encode_map, encoding_losses
 from bokehcli.entries import signature_of
-from bokehcli.errors import BokehError, EncodeError, ModelError, PhotoError, ReadError, UnsupportedPhoto, WriteError
+from bokehcli.errors import BokehError, EncodeError, ModelError, PhotoError, ReadError, Undecided, UnsupportedPhoto, WriteError
 from bokehcli.infer import Maps, Network, open_network
 from bokehcli.lens import render
 from bokehcli.metadata import attach_metadata
@@ -77,7 +77,7 @@ class Renderer:
         contents: list[tuple[Place, bytes]] = []
         stored: dict[Place, Signature | None] = {}
         error = trace = None
-        lasting = False
+        lasting = undecided = False
         try:
             if job.settled:
                 self._look(job, findings)
@@ -94,6 +94,7 @@ class Renderer:
         except PhotoError as failure:
             error = str(failure)
             lasting = not isinstance(failure, ReadError | WriteError)
+            undecided = isinstance(failure, Undecided)
         except BokehError as failure:
             error = f"{job.source}: {failure}"
         except MemoryError:
@@ -117,6 +118,7 @@ class Renderer:
             stored=stored,
             contents=tuple(contents),
             preview=findings.preview,
+            undecided=undecided,
         )
 
     def _write(
@@ -125,7 +127,7 @@ class Renderer:
         """Write a job's files, the photo last, and note each in written. Raises WriteError."""
         for path, data in files_of(job, rendering):
             if path in job.doubtful and exists(path) and read_bytes(path) != data:
-                raise WriteError(str(path), ALREADY_EXISTS)
+                raise Undecided(str(path), ALREADY_EXISTS)
             is_map, replaced = path != job.destination, path in job.replaces
             exclusive = self.options.existing is not Existing.OVERWRITE and not replaced
             if not (is_map and self.options.existing is Existing.SKIP and not replaced and exists(path)):

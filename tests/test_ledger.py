@@ -373,6 +373,45 @@ def test_a_ledger_that_cannot_be_written_costs_a_warning_and_no_photo(job: Job, 
         assert len(ledger.warnings) == 1  # type: ignore[attr-defined]
 
 
+def test_what_could_not_be_entered_is_entered_once_it_can_be(
+    job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a disk that is full for a while."""
+    (tmp_path / "other.jpg").write_bytes(b"photo")
+    other = replace(job, source=tmp_path / "other.jpg", destination=job.destination.with_name("other.jpg"))
+    statement = ledgers.PUT
+    monkeypatch.setattr(ledgers, "PUT", "INSERT INTO nowhere VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")
+    with opened(job) as ledger:
+        ledger.started(job)
+        write(job)
+        ledger.finished(done(job))
+        monkeypatch.setattr(ledgers, "PUT", statement)
+        ledger.started(other)  # sooner than it is tried again
+        assert read(job.destination.parent.parent) == []
+        ledger._again_s = 0.0
+        write(other)
+        ledger.finished(done(other))
+        assert {entry.state for entry in read(job.destination.parent.parent)} == {State.DONE}
+        assert len(ledger.warnings) == 1  # type: ignore[attr-defined]
+    assert verdict(job) == verdict(other) == (Status.SKIPPED, False)
+
+
+def test_what_could_not_be_entered_is_tried_at_the_end(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    statement = ledgers.PUT
+    with opened(job) as ledger:
+        monkeypatch.setattr(ledgers, "PUT", "INSERT INTO nowhere VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")
+        ledger.started(job)
+        write(job)
+        ledger.finished(done(job))
+        monkeypatch.setattr(ledgers, "PUT", statement)
+    assert verdict(job) == (Status.SKIPPED, False)
+
+
+def test_what_is_entered_survives_a_power_cut(job: Job) -> None:
+    with opened(job) as ledger:
+        assert ledger._open().execute("PRAGMA synchronous").fetchone() == (2,)  # FULL
+
+
 def test_a_ledger_that_cannot_be_written_is_gone_by_all_the_same(job: Job, capfd: Captured) -> None:
     enter(job, done(job))
     out = job.destination.parent.parent
@@ -511,6 +550,25 @@ def test_what_lies_where_a_photo_was_in_hand_is_replaced_by_the_same_only(
     (out / name).write_bytes(made[name])  # by the run that was killed
     assert main([*line, str(out)]) == 0
     assert {path.name: path.read_bytes() for path in out.glob("*.*g")} == made
+    assert read(out)[0].state is State.DONE
+
+
+def test_other_options_after_a_kill_leave_what_was_in_hand_to_the_first_ones(
+    photos_in: Callable[[int], Path], capfd: Captured
+) -> None:
+    source = photos_in(1) / "0" / "0.jpg"
+    out = source.parent / "out"
+    line = ["run", str(source), "--jobs", "1", "--out", str(out)]
+    assert main([*line]) == 0
+    made = (out / "0.jpg").read_bytes()
+    with Ledger(out, "m", lambda _: None) as ledger:  # as a run that was killed leaves it
+        ledger.entries.clear()
+        ledger.started(Job(source=source, destination=out / "0.jpg"))
+    assert main([*line, "--quality", "40"]) == 1
+    assert "already exists" in capfd.readouterr().err
+    assert read(out)[0].state is State.STARTED
+    assert main(line) == 0
+    assert (out / "0.jpg").read_bytes() == made
     assert read(out)[0].state is State.DONE
 
 
