@@ -80,8 +80,10 @@ def run_in_workers(
     returns True: they leave nothing half-written. Raises WorkerError, and what a worker could not open its renderer for.
     """
     given: dict[Place, Job] = {}  # those whose files come back
+    in_hand: set[Place | None] = set()
 
     def told(outcome: Outcome) -> Outcome:
+        in_hand.discard(outcome.destination)
         if outcome.destination in given:
             outcome = delivered(outcome, given.pop(outcome.destination), options)
         if ledger is not None:
@@ -91,6 +93,11 @@ def run_in_workers(
     def collected(wait_s: float = WAIT_S) -> Iterator[Outcome]:
         yield from map(told, crew.collect(wait_s))
 
+    def out_of_hand(destination: Place) -> Iterator[Outcome]:
+        """Wait for the earlier job of a photo that has changed since it was taken up."""
+        while destination in in_hand and not crew.interrupted:
+            yield from collected()
+
     with open_crew(options) as crew:
         for job in jobs:
             if crew.interrupted:
@@ -98,6 +105,7 @@ def run_in_workers(
             if job is None:
                 yield from collected(IDLE_S)
                 continue
+            yield from out_of_hand(job.destination)
             verdict = judge(job, options, ledger)
             look = is_to_be_seen(verdict, options)
             if verdict.outcome is not None and not look:
@@ -110,6 +118,7 @@ def run_in_workers(
             replaces = job.targets if options.existing is Existing.OVERWRITE else verdict.replaces
             job = replace(job, replaces=replaces, doubtful=verdict.doubtful, settled=look)  # noqa: PLW2901
             started(job)
+            in_hand.add(job.destination)
             if ledger is not None and not look:
                 ledger.started(job)
             if is_of_this_process(job.destination):

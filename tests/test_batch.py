@@ -1,13 +1,16 @@
 """What is there already; tests/test_workers.py has the rest of bokehcli.batch."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from bokehcli.batch import settle_existing
+from bokehcli import batch
+from bokehcli.batch import run_in_workers, settle_existing
 from bokehcli.discover import Job
-from bokehcli.options import Existing
-from bokehcli.outcome import Status
+from bokehcli.options import Existing, RunOptions
+from bokehcli.outcome import Outcome, Status
 
 
 def jobs_in(folder: Path, *names: str) -> list[Job]:
@@ -43,3 +46,40 @@ def test_a_map_alone_is_refused_but_does_not_mark_a_photo_as_done(tmp_path: Path
     assert refused.status is Status.FAILED
     assert settle_existing(job, Existing.SKIP) is None
     assert settle_existing(job, Existing.OVERWRITE) is None
+
+
+class FakeCrew:
+    """Does one photo each time that it is asked for what is done."""
+
+    interrupted = 0
+    full = False
+
+    def __init__(self) -> None:
+        self.jobs: list[Job] = []
+
+    @property
+    def in_hand(self) -> int:
+        return len(self.jobs)
+
+    def give(self, job: Job) -> None:
+        self.jobs.append(job)
+
+    def collect(self, wait_s: float = 0.0) -> Iterator[Outcome]:
+        job = self.jobs.pop(0)
+        yield Outcome(source=job.source, destination=job.destination, status=Status.DONE)
+
+
+def test_a_photo_that_changes_while_it_is_in_hand_is_judged_again_when_it_is_done(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    crew, order = FakeCrew(), list[str]()
+
+    @contextmanager
+    def open_crew(_: RunOptions) -> Iterator[FakeCrew]:
+        yield crew
+
+    monkeypatch.setattr(batch, "open_crew", open_crew)
+    jobs = jobs_in(tmp_path, "a.jpg", "b.jpg", "a.jpg", "c.jpg")
+    for outcome in run_in_workers(jobs, RunOptions(), lambda job: order.append(f"+{job.source.stem}"), lambda _: None):
+        order.append(f"-{outcome.source.stem}")
+    assert order == ["+a", "+b", "-a", "+a", "+c", "-b", "-a", "-c"]
