@@ -1,9 +1,11 @@
 """The commands: words to options, and nothing else. What is heavy to import is imported inside a command."""
 
 import io
+import os
 import sys
 import traceback
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Annotated
 
 import typer
@@ -43,6 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not (sys.argv[1:] if arguments is None else arguments):
         main(["--help"])
         return MISUSE
+    _wait_for_readers()
     if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
         sys.stdout.reconfigure(errors="backslashreplace")  # as stderr's are: Windows has names that its code pages lack
     try:
@@ -63,6 +66,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt as interrupt:
         return status_of(interrupt)
     return status if isinstance(status, int) else ALL_DONE
+
+
+def _wait_for_readers() -> None:
+    """Let writes wait until they are read: whoever opened stdout and stderr may have them fail where they would have to."""
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(AttributeError, OSError, ValueError):  # there is none, or it is no file's
+            if os.name == "posix":
+                os.set_blocking(stream.fileno(), True)
 
 
 def _is_of_stdout(error: OSError) -> bool:

@@ -249,10 +249,17 @@ def silence(stream: TextIO) -> None:
 
 
 class _StderrConsole(Console):
-    """A console on stderr that falls silent, and does not exit, when its reader has gone."""
+    """A console on stderr that falls silent when its reader, or its terminal, has gone."""
 
     def on_broken_pipe(self) -> None:
         self.quiet = True
+
+    def _check_buffer(self) -> None:
+        try:
+            super()._check_buffer()
+        except OSError:
+            self.quiet = True
+            silence(sys.stderr)
 
 
 class _RateColumn(ProgressColumn):

@@ -139,6 +139,31 @@ def test_a_stdin_that_does_not_wait_is_waited_for(png: bytes, tmp_path: Path) ->
         assert out.startswith(b"\x89PNG") or out == b"out/a.png\n"
 
 
+@posix
+@pytest.mark.parametrize("stream", ["stdout", "stderr"])
+def test_a_reader_that_is_slow_gets_all_of_what_does_not_wait_for_it(photos: Path, tmp_path: Path, stream: str) -> None:
+    """More than a pipe holds, of a photo and of lines."""
+    bad = [tmp_path / f"{'long' * 40}{number}.jpg" for number in range(400)]
+    for path in bad if stream == "stderr" else ():
+        path.write_bytes(b"no photo")
+    into = ["-q", str(tmp_path), "--out", str(tmp_path / "out"), "--no-ledger"]
+    arguments = [str(photos / "rocket.jpg"), "-qo", "-", "--format", "bmp"] if stream == "stdout" else into
+    ours, theirs = os.pipe()
+    os.set_blocking(theirs, False)
+    command = [sys.executable, "-m", "bokehcli", "run", *arguments, *STILL]
+    streams = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, stream: theirs}
+    with subprocess.Popen(command, **streams) as child, open(ours, "rb") as reader:  # type: ignore[call-overload]
+        os.close(theirs)
+        time.sleep(2)  # longer than it takes to fill the pipe
+        told = reader.read()
+    assert child.returncode == (0 if stream == "stdout" else 1)
+    if stream == "stdout":
+        assert len(told) == int.from_bytes(told[2:6], "little") > 65_536  # the length that a BMP's header says
+    else:
+        assert len(told) > 65_536
+        assert all(f"{path.name}:".encode() in told for path in bad)
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux has it")
 def test_a_full_disk_is_named(png: bytes) -> None:
     with open("/dev/full", "wb") as full:

@@ -161,6 +161,20 @@ def test_a_reader_that_has_gone_ends_nothing(stream: str) -> None:
         assert done.stdout.count(b".jpg\n") == 9
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="no pseudo-terminals")
+def test_a_terminal_that_has_gone_ends_nothing() -> None:
+    import pty
+
+    ours, theirs = pty.openpty()
+    with subprocess.Popen([sys.executable, "-c", SCRIPT], stdout=subprocess.PIPE, stderr=theirs, stdin=theirs) as child:
+        os.close(theirs)
+        assert os.read(ours, 1)  # it has begun to draw
+        os.close(ours)
+        assert child.stdout is not None
+        assert child.stdout.read().count(b".jpg\n") == 9
+    assert child.returncode == 1
+
+
 @pytest.mark.parametrize("windows", [True, False])
 def test_a_reader_that_has_gone_is_told_by_another_number_on_windows(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, windows: bool
