@@ -28,6 +28,9 @@ SAME_SHAPE = 0.02  # relative difference of the aspect ratios up to which two ph
 ALIKE = 0.6  # correlation of two photos, blurred, from which they show the same
 BLUR_PX = 2.0  # for that comparison: background blur is then no difference
 SHIFT = 0.03  # of the long side up to which one photo may lie beside the other
+# How far is measured on fine detail, of which a blurred background has none: at a long side of MEASURED_PX, without what is
+# coarser than DETAIL_PX. What is below LEAST_SHIFT_PX is no shift.
+MEASURED_PX, DETAIL_PX, LEAST_SHIFT_PX = 1024, 3.0, 0.5
 LEAST_PX = 16  # short side of the smaller pictures from which it is looked how far
 LISTED = 20  # of what is left out, so many are named
 
@@ -78,14 +81,33 @@ def find_pairs(data: Path) -> tuple[list[Pair], list[str]]:
     return [Pair(wide[name], shallow[name]) for name in sorted(wide.keys() & shallow.keys())], alone
 
 
-def look(path: Path) -> tuple[float, Float]:
-    """A photo's aspect ratio, and its grey picture with a long side of LOOK_PX, blurred. Raises UsageError."""
-    image = read_photo(path, cv2.IMREAD_REDUCED_COLOR_4)
+@dataclass(frozen=True)
+class Look:
+    """A photo's aspect ratio, its grey picture with a long side of LOOK_PX, blurred, and its detail at MEASURED_PX at most."""
+
+    aspect: float
+    coarse: Float
+    detail: Float
+
+
+def look(path: Path) -> Look:
+    """Look at a photo, of which as little is decoded as is needed. Raises UsageError."""
+    small = image = read_photo(path, cv2.IMREAD_REDUCED_COLOR_4)
+    if max(small.shape[:2]) < MEASURED_PX:
+        larger = cv2.IMREAD_REDUCED_COLOR_2 if max(small.shape[:2]) * 2 >= MEASURED_PX else cv2.IMREAD_COLOR
+        image = read_photo(path, larger)
+    coarse = cv2.GaussianBlur(grey_at(small, LOOK_PX), (0, 0), BLUR_PX)
+    fine = grey_at(image, min(MEASURED_PX, max(image.shape[:2])))
+    return Look(small.shape[1] / small.shape[0], coarse, fine - cv2.GaussianBlur(fine, (0, 0), DETAIL_PX))
+
+
+def grey_at(image: Image, long_side: int) -> Float:
+    """(H, W, 3) -> (h, w) float32 with that long side."""
     height, width = image.shape[:2]
-    scale = LOOK_PX / max(height, width)
+    scale = long_side / max(height, width)
     size = max(1, round(width * scale)), max(1, round(height * scale))
-    grey = cv2.cvtColor(cv2.resize(image, size, interpolation=cv2.INTER_AREA), cv2.COLOR_RGB2GRAY)
-    return width / height, cv2.GaussianBlur(grey.astype(np.float32), (0, 0), BLUR_PX)
+    grey: Float = cv2.cvtColor(cv2.resize(image, size, interpolation=cv2.INTER_AREA), cv2.COLOR_RGB2GRAY).astype(np.float32)
+    return grey
 
 
 def correlation(first: Float, second: Float) -> float:
@@ -97,24 +119,34 @@ def correlation(first: Float, second: Float) -> float:
 def compared(pair: Pair) -> Pair | str:
     """The pair with how far one photo lies beside the other, or in a line why it cannot teach anything."""
     try:
-        (aspect, first), (other_aspect, second) = look(pair.wide), look(pair.shallow)
+        wide, shallow = look(pair.wide), look(pair.shallow)
     except UsageError as error:
         return str(error)
-    height, width = first.shape
-    second = cv2.resize(second, (width, height))
-    alike = correlation(first, second)
-    if abs(aspect / other_aspect - 1.0) > SAME_SHAPE:
+    height, width = wide.coarse.shape
+    coarse = cv2.resize(shallow.coarse, (width, height))
+    alike = correlation(wide.coarse, coarse)
+    if abs(wide.aspect / shallow.aspect - 1.0) > SAME_SHAPE:
         return f"{pair.shallow}: another shape than {pair.wide}"
     if alike < ALIKE:
         return f"{pair.shallow}: shows something else than {pair.wide} (correlation {alike:.2f})"
-    right = down = 0.0
-    if min(height, width) >= LEAST_PX:
-        window = cv2.createHanningWindow((width, height), cv2.CV_32F)
-        (right, down), _ = cv2.phaseCorrelate(first, second, window)
-    if max(abs(right), abs(down)) > SHIFT * LOOK_PX:
-        return f"{pair.shallow}: lies {100 * max(abs(right), abs(down)) / LOOK_PX:.0f} % beside {pair.wide}"
-    moved = (right or down) and helps(first, second, right, down)
+    far = 0.0 if min(height, width) < LEAST_PX else max(map(abs, shift_of(wide.coarse, coarse)))
+    if far > SHIFT * LOOK_PX:
+        return f"{pair.shallow}: lies {100 * far / LOOK_PX:.0f} % beside {pair.wide}"
+    height, width = wide.detail.shape
+    if min(height, width) < LEAST_PX:
+        return pair
+    detail = cv2.resize(shallow.detail, (width, height), interpolation=cv2.INTER_AREA)
+    right, down = shift_of(wide.detail, detail)
+    most = max(abs(right), abs(down))
+    moved = LEAST_SHIFT_PX <= most <= SHIFT * max(height, width) and helps(wide.detail, detail, right, down)
     return replace(pair, right=right / width, down=down / height) if moved else pair
+
+
+def shift_of(first: Float, second: Float) -> tuple[float, float]:
+    """How far right and down the second picture's content lies, in pixels, by phase correlation (Kuglin and Hines 1975)."""
+    window = cv2.createHanningWindow(first.shape[::-1], cv2.CV_32F)
+    (right, down), _ = cv2.phaseCorrelate(first, second, window)
+    return float(right), float(down)
 
 
 def helps(first: Float, second: Float, right: float, down: float) -> bool:
@@ -122,7 +154,7 @@ def helps(first: Float, second: Float, right: float, down: float) -> bool:
     height, width = first.shape
     back = np.array([[1.0, 0.0, right], [0.0, 1.0, down]])
     moved = cv2.warpAffine(second, back, (width, height), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
-    edge = math.ceil(SHIFT * LOOK_PX)
+    edge = math.ceil(SHIFT * max(height, width))
     inner = slice(edge, height - edge), slice(edge, width - edge)
     return correlation(first[inner], moved[inner]) > correlation(first[inner], second[inner])
 

@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 
 from bokehcli.errors import UsageError
+from bokehcli.lens import render
+from bokehcli.options import LensOptions
 from bokehcli.pairs import LISTED, told
 from bokehcli.trainer.pairs import Pairs
 
@@ -109,6 +111,24 @@ def test_a_photo_that_lies_beside_the_other_is_named(photos: Path, tmp_path: Pat
         sample = pairs.make(0, number, 200)
         assert sample.target is not None
         assert np.abs(sample.photo.astype(int) - sample.target).mean() < 7  # 10 and more where it is not moved back
+
+
+@pytest.mark.parametrize("name", ["astronaut", "coffee", "chelsea"])
+@pytest.mark.parametrize(("right", "down"), [(0, 0), (7, 0), (-4, 11)])
+def test_a_shift_is_measured_to_a_pixel_and_none_is_found_where_there_is_none(
+    photos: Path, tmp_path: Path, name: str, right: int, down: int
+) -> None:
+    """Whatever the blurred background does, brighter in the shallow photo; without a shift not even a part of a pixel."""
+    wide = cv2.resize(cv2.imread(str(photos / f"{name}.jpg")), (1024, 768), interpolation=cv2.INTER_CUBIC)
+    alpha = cv2.resize(cv2.imread(str(photos / "mattes" / f"{name}.png"), cv2.IMREAD_GRAYSCALE), (1024, 768))
+    shallow = render(wide, alpha, np.ones((96, 128), np.float32), LensOptions(strength=0.6, grain=0.0))
+    shallow = np.clip(shallow * 1.1, 0, 255).astype(np.uint8)
+    there = shallow[16 - down : 752 - down, 16 - right : 1008 - right]
+    for folder, picture in (("original", wide[16:-16, 16:-16]), ("bokeh", there)):
+        (tmp_path / folder).mkdir()
+        cv2.imwrite(str(tmp_path / folder / "0.jpg"), picture)
+    (pair,) = Pairs(tmp_path).paths
+    assert (pair.right * 992, pair.down * 736) == pytest.approx((right, down), abs=1.0 if right or down else 0.0)
 
 
 def test_exposure_and_background_blur_make_no_other_scene(folder: Path) -> None:
