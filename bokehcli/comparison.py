@@ -128,9 +128,10 @@ def contestant_of(model: str, options: RunOptions) -> Contestant:
     """A model by its folder, or BUNDLED. Raises ModelError, UsageError."""
     path = path_of(model)
     options = replace(options, infer=replace(options.infer, model=path))
-    if find_model(path).kind != "lens":
+    card = find_model(path)
+    if card.kind != "lens":
         options = replace(options, lens=LensOptions())
-    name = BUNDLED if path is None else path.resolve().name
+    name = BUNDLED if path is None else card.folder.resolve().name
 
     def opened() -> Callable[[Photo], Photo]:
         renderer = open_renderer(options)

@@ -118,6 +118,8 @@ def find_model(path: Path | None = None) -> ModelCard | PictureCard:
     except (OSError, ValueError) as error:
         raise ModelError(f"{card_path}: cannot be read as a model card ({error})") from error
     card = parse_card(written, folder, card_path)
+    if path not in (None, folder, card_path) and path.name not in card.files.values():
+        raise ModelError(f"{path}: none of the files of the model in that folder ({', '.join(sorted(card.files.values()))})")
     for role, name in card.files.items():
         try:
             found = file_hash(card.path(role))

@@ -112,6 +112,10 @@ def test_models_of_both_kinds_stand_beside_each_other(folder: Path, tmp_path: Pa
     status, _, err = evaluated(capfd, tmp_path / "same", tmp_path / "other" / "same", folder)
     assert status == 2
     assert "two models are called same" in err
+    shutil.copytree(tmp_path / "same", tmp_path / "else")
+    files = [folder_of / "picture.onnx" for folder_of in (tmp_path / "same", tmp_path / "else")]
+    status, out, _ = evaluated(capfd, *files, folder, "--json")
+    assert (status, list(json.loads(out)["means"])[:2]) == (0, ["same", "else"])
 
 
 def test_best_and_worst_are_shown(folder: Path, tmp_path: Path, capfd: Captured) -> None:

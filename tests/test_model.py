@@ -74,6 +74,13 @@ def test_a_model_is_found_by_its_folder_its_card_or_a_file_of_it(tmp_path: Path,
     assert find_model(tmp_path / name).path("global").samefile(tmp_path / "global.onnx")
 
 
+@pytest.mark.parametrize("name", ["other.onnx", "global.ONNX.bak"])
+def test_a_file_that_the_model_does_not_have_is_not_taken_for_it(tmp_path: Path, name: str) -> None:
+    written(tmp_path)
+    with pytest.raises(ModelError, match=f"{name}: none of the files"):
+        find_model(tmp_path / name)
+
+
 def test_a_card_of_another_name_is_found_by_that_name(tmp_path: Path) -> None:
     written(tmp_path)
     (tmp_path / CARD).rename(tmp_path / "mine.json")
