@@ -1,6 +1,7 @@
 """A feature network from a file computes what it did where it came from, and what is learned goes back through it."""
 
 import warnings
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +72,19 @@ def test_files_of_torch_are_used_as_they_are(tmp_path: Path) -> None:
         assert torch.allclose(features, module(photo), atol=1e-6)
         (slope,) = torch.autograd.grad(features.sum(), photo)
         assert float(slope.abs().sum()) > 0
+
+
+def test_a_torchscript_file_from_a_gpu_is_read_without_one(tmp_path: Path) -> None:
+    with warnings.catch_warnings():
+        for kind in (DeprecationWarning, FutureWarning):
+            warnings.simplefilter("ignore", kind)
+        torch.jit.trace(network(), torch.rand(1, 3, 32, 32)).save(str(tmp_path / "here.pt"))
+    with zipfile.ZipFile(tmp_path / "here.pt") as here, zipfile.ZipFile(tmp_path / "there.pt", "w") as there:
+        for info in here.infolist():  # pickled texts with their lengths
+            content = here.read(info.filename).replace(b"X\3\0\0\0cpu", b"X\6\0\0\0cuda:0")
+            there.writestr(info.filename.replace("here", "there"), content)
+    assert (tmp_path / "there.pt").stat().st_size > (tmp_path / "here.pt").stat().st_size - 20_000
+    assert load_features(tmp_path / "there.pt", CPU)(torch.rand(1, 3, 32, 32)).isfinite().all()
 
 
 def written(path: Path, *nodes: onnx.NodeProto) -> Path:

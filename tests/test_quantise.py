@@ -14,11 +14,12 @@ from bokehcli.errors import UsageError  # noqa: E402 (torch may be absent)
 from bokehcli.infer import open_network  # noqa: E402
 from bokehcli.model import ModelCard, PictureCard, find_lens_model, find_model  # noqa: E402
 from bokehcli.picture import open_picture_network  # noqa: E402
+from bokehcli.trainer import quantise  # noqa: E402
 from bokehcli.trainer.export import export_model, export_picture, export_pointed  # noqa: E402
 from bokehcli.trainer.network import LensNet, NetworkOptions  # noqa: E402
 from bokehcli.trainer.pynet2020 import Pynet2020, Pynet2020Options, Shown  # noqa: E402
 from bokehcli.trainer.quantise import main, photos_of, quantised  # noqa: E402
-from bokehcli.trainer.weights import stored_weights  # noqa: E402
+from bokehcli.trainer.weights import expanded, stored_weights  # noqa: E402
 
 TINY = NetworkOptions(widths=(8, 12, 16, 24, 32), blocks=(1, 1, 1, 1, 1), octave=8)
 
@@ -78,6 +79,31 @@ def test_a_model_of_pictures_too(folder: Path, tmp_path: Path) -> None:
     photo = cv2.imread(str(folder / "chelsea.jpg"))[:, :, ::-1]
     first, second = (open_picture_network(each).predict(np.ascontiguousarray(photo[:128, :192])) for each in (card, made))
     assert 0 < np.abs(first - second).mean() < 0.05
+
+
+def test_weights_that_are_named_as_packed_ones_are_no_such(tmp_path: Path) -> None:
+    card = lens_model(tmp_path / "model")
+    model = expanded(onnx.load(str(card.path("octave"))))
+    first, second, third = model.graph.initializer[:3]
+    renamed = {first.name: "norm.scale", second.name: "norm.half", third.name: "norm.codes"}
+    for tensor in (first, second, third):
+        tensor.name = renamed[tensor.name]
+    for node in model.graph.node:
+        node.input[:] = [renamed.get(name, name) for name in node.input]
+    assert [tensor.name for tensor in expanded(model).graph.initializer] == [tensor.name for tensor in model.graph.initializer]
+
+
+def test_a_network_that_the_quantiser_refuses_is_one_line(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(*_: object) -> None:
+        raise RuntimeError("an operator that is none\nand more")
+
+    card = lens_model(tmp_path / "model")
+    monkeypatch.setattr(quantise, "write_quantised", refuse)
+    assert main(["--int8", str(folder), "--model", str(card.folder), "--out", str(tmp_path / "int8")]) == 2
+    told = capfd.readouterr().err.splitlines()[-1]
+    assert told.endswith("global.onnx: cannot be quantised (an operator that is none)")
 
 
 def test_a_model_that_takes_tiles_alone_is_calibrated_on_tiles(folder: Path, tmp_path: Path) -> None:

@@ -16,6 +16,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bokehcli.errors import ModelError
+from bokehcli.model import file_hash
+
+
+def digest_of(path: Path) -> str:
+    """SHA-256 of a network's file. Raises ModelError."""
+    if not path.is_file():
+        raise ModelError(f"{path}: no such file")
+    return file_hash(path)
 
 
 def load_features(path: Path, device: torch.device) -> nn.Module:
@@ -31,7 +39,7 @@ def load_features(path: Path, device: torch.device) -> nn.Module:
             with warnings.catch_warnings():
                 for kind in (DeprecationWarning, FutureWarning):  # of TorchScript, before and from 2.14: files of it are about
                     warnings.simplefilter("ignore", kind)
-                network = torch.jit.load(str(path)).eval()  # type: ignore[no-untyped-call]
+                network = torch.jit.load(str(path), map_location="cpu").eval()  # type: ignore[no-untyped-call]
     except Exception as error:  # what a file that is none of these raises differs from release to release
         raise ModelError(f"{path}: neither ONNX (.onnx) nor of torch.export (.pt2) nor TorchScript") from error
     return held(network.to(device))

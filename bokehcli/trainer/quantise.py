@@ -24,7 +24,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from bokehcli.errors import BokehError, UsageError
+from bokehcli.errors import BokehError, ModelError, UsageError
 from bokehcli.model import PICTURE, POINTED, Card, ModelCard, PictureCard, find_model
 from bokehcli.options import InferOptions
 from bokehcli.pairs import SUFFIXES, read_photo
@@ -113,7 +113,12 @@ def written(card: Card, folder: Path, feeds: Mapping[str, Sequence[Feed]], how: 
     for role, name in card.files.items():
         if role in feeds:
             excluded = (*EXCLUDED, *COMPARING) if role == POINTED else EXCLUDED
-            write_quantised(card.path(role), feeds[role], folder / name, excluded)
+            try:
+                write_quantised(card.path(role), feeds[role], folder / name, excluded)
+            except OSError:
+                raise
+            except Exception as error:  # of the quantiser or the runtime, each with classes of its own
+                raise ModelError(f"{card.path(role)}: cannot be quantised ({str(error).splitlines()[0]})") from error
         else:
             model = onnx.load(str(card.path(role)))
             onnx.save(compact(in_float(model)) if is_quantised(model) else model, str(folder / name))

@@ -79,7 +79,8 @@ def expanded(model: onnx.ModelProto) -> onnx.ModelProto:
     """The model that `compact` or the quantiser was given, with the weights that they left: float32."""
     model = in_float(model)
     weights = unpacked(model)
-    kept = [tensor for tensor in model.graph.initializer if not tensor.name.endswith((HALF, CODES, SCALE))]
+    packed = {name + ending for name in weights for ending in (HALF, CODES, SCALE)}
+    kept = [tensor for tensor in model.graph.initializer if tensor.name not in packed]
     kept += [numpy_helper.from_array(weight, name) for name, weight in weights.items()]
     made = {*weights, *(name + CAST for name in weights)}
     return rebuilt(model, kept, [node for node in model.graph.node if not made.intersection(node.output)])
@@ -135,15 +136,15 @@ def rebuilt(model: onnx.ModelProto, initializers: list[onnx.TensorProto], nodes:
 
 
 def unpacked(model: onnx.ModelProto) -> dict[str, Float]:
-    """What `compact` packed, by the names that it had before, float32."""
+    """What `compact` packed, by the names that it had before, float32; somebody else's weights may end like its own."""
     arrays = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+    casts = {node.name for node in model.graph.node if node.op_type == "Cast"}
     weights = {}
     for stored, array in arrays.items():
-        if stored.endswith(CODES):
-            name = stored.removesuffix(CODES)
-            weights[name] = array.astype(np.float32) * arrays[name + SCALE]
-        elif stored.endswith(HALF):
-            weights[stored.removesuffix(HALF)] = array.astype(np.float32)
+        name = stored.removesuffix(CODES).removesuffix(HALF)
+        if name == stored or name + CAST not in casts:
+            continue
+        weights[name] = array.astype(np.float32) * (arrays[name + SCALE] if stored.endswith(CODES) else np.float32(1.0))
     return weights
 
 
