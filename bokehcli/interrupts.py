@@ -11,6 +11,7 @@ NAMES = ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK")
 SIGNALS = tuple(getattr(signal, name) for name in NAMES if hasattr(signal, name))
 
 INTERRUPTED = 128 + signal.SIGINT  # the exit status after Ctrl-C
+PARENT = "BOKEH_TRAIN_PARENT"  # in a trainer's environment: the process that started it and waits for it
 
 
 class Interrupted(KeyboardInterrupt):

@@ -1,6 +1,7 @@
 """The train command: hands its words to the trainer, which runs as a child process, and its exit status back."""
 
 import importlib.util
+import os
 import signal
 import subprocess
 import sys
@@ -8,6 +9,8 @@ from typing import Any
 
 import typer
 from typer.core import TyperCommand
+
+from bokehcli.interrupts import PARENT
 
 
 class PassThrough(TyperCommand):
@@ -27,7 +30,9 @@ def train(context: typer.Context) -> None:
             raise typer.Exit
         typer.echo(f"bokeh: {missing}", err=True)
         raise typer.Exit(1)
-    with subprocess.Popen([sys.executable, "-m", "bokehcli.trainer", *context.args]) as child:
+    # by that number it knows that it has been left alone, and stops
+    environment = {**os.environ, PARENT: str(os.getpid())}
+    with subprocess.Popen([sys.executable, "-m", "bokehcli.trainer", *context.args], env=environment) as child:
         raise typer.Exit(_wait_for(child))
 
 

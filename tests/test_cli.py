@@ -525,7 +525,7 @@ def test_an_interrupted_trainer_is_waited_for(tmp_path: Path, to_group: bool) ->
         "from bokehcli.cli import main\n"
         "importlib.util.find_spec = lambda name: object()\n"
         "popen = subprocess.Popen\n"
-        "subprocess.Popen = lambda command: popen([sys.executable, 'trainer.py'])\n"
+        "subprocess.Popen = lambda command, **_: popen([sys.executable, 'trainer.py'])\n"
         "sys.exit(main(['train', 'photos']))\n"
     )
     with subprocess.Popen(

@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 import time
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -254,6 +255,54 @@ def test_killed_and_started_again_it_ends_as_if_undisturbed(rendered_pairs: Path
     assert resumed.step == undisturbed.step == 40
     for name, value in resumed.average.state_dict().items():
         assert torch.equal(value, undisturbed.average.state_dict()[name]), name
+
+
+def test_what_is_gone_on_with_keeps_its_pairs_its_schedule_and_its_loss(rendered_pairs: Path, tmp_path: Path) -> None:
+    features = tmp_path / "features.pt"
+    with warnings.catch_warnings():
+        for kind in (DeprecationWarning, FutureWarning):
+            warnings.simplefilter("ignore", kind)
+        torch.jit.trace(torch.nn.Conv2d(3, 2, 3), torch.rand(1, 3, 32, 32)).save(str(features))
+    out = tmp_path / "model"
+    first = ["--network", "pynet2020", "--preset", "tiny", "--threads", "1", "--perceptual", features, "--minutes", "0.0001"]
+    done = bokeh("train", rendered_pairs, "--out", out, *first, "--scale", "0.01", "--sample", "3", "--seed", "7")
+    assert done.returncode == 0, done.stderr
+    assert "3 pairs" in done.stderr
+
+    def again(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+        return bokeh("train", rendered_pairs, "--out", out, "--threads", "1", "--network", "pynet2020", *arguments)
+
+    for arguments, word in (
+        (["--perceptual", features, "--sample", "4"], "another --sample"),
+        (["--perceptual", features, "--seed", "8"], "another --seed"),
+        (["--perceptual", __file__], "another --perceptual"),
+        ([], "was made with --perceptual"),
+    ):
+        done = again(*arguments)
+        assert (done.returncode, word in done.stderr.splitlines()[-1]) == (2, True), done.stderr
+    done = again("--perceptual", features, "--scale", "0.02", "--minutes", "0.0001")
+    assert done.returncode == 0, done.stderr
+    assert "3 pairs" in done.stderr
+    assert "20 steps on cpu" in done.stderr  # of that preset's, not of ours
+    options = load_checkpoint(out / "last.ckpt").options
+    assert (options.sample, options.seed, options.steps) == (3, 7, 20)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX processes")
+def test_a_trainer_whose_command_is_killed_ends_and_another_one_goes_on(rendered_pairs: Path, tmp_path: Path) -> None:
+    words = ["train", rendered_pairs, "--out", tmp_path / "model", "--network", "pynet2020", "--preset", "tiny"]
+    more = ["--steps", "100000", "--save-every", "0", "--preview-every", "60", "--threads", "1"]
+    command, checkpoint = [sys.executable, "-m", "bokehcli", *map(str, [*words, *more])], tmp_path / "model" / "last.ckpt"
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL) as parent:
+        while not checkpoint.exists():
+            assert parent.poll() is None
+            time.sleep(0.02)
+        second = bokeh(*words, "--steps", "100000")
+        assert (second.returncode, second.stderr.count("another run is writing into this folder")) == (2, 1)
+        parent.kill()
+    done = bokeh(*words, "--steps", "100000", "--minutes", "0.0001", "--threads", "1")
+    assert done.returncode == 0, done.stderr
+    assert "going on from step" in done.stderr
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import dataclasses
 import os
 import pickle
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -71,10 +72,10 @@ def options_of(held: dict[str, Any]) -> TrainOptions:
     return TrainOptions(**options)
 
 
-def load_checkpoint(path: Path, **changed: Any) -> State:
-    """The state that was saved. `changed` replaces options that do not change the network (steps, rate, workers ...).
+def load_checkpoint(path: Path, changed: Callable[[TrainOptions], TrainOptions] = lambda held: held) -> State:
+    """The state that was saved. changed: gives other options that do not change the network (steps, rate, workers ...).
 
-    Raises ModelError if the file is not a checkpoint of this program.
+    Raises ModelError if the file is not a checkpoint of this program, and what `changed` raises.
     """
     try:
         if not path.stat().st_size and partial_of(path).exists():  # killed between emptying the old one and replacing it
@@ -82,8 +83,7 @@ def load_checkpoint(path: Path, **changed: Any) -> State:
         held = torch.load(path, map_location="cpu", weights_only=True)
         if held["format"] != FORMAT:
             raise ModelError(f"{path}: checkpoint format {held['format']}, this version reads {FORMAT}")
-        options = options_of(held)
-        state = State(dataclasses.replace(options, **changed))
+        state = State(changed(options_of(held)))
         state.network.load_state_dict(held["network"])
         state.average.load_state_dict(held["average"])
         state.optimiser.load_state_dict(held["optimiser"])

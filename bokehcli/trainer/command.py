@@ -46,7 +46,7 @@ def parser() -> argparse.ArgumentParser:
     add("--workers", type=at_least_0, default=defaults.workers, help="processes that make samples (%(default)s)")
     add("--threads", type=at_least_0, default=defaults.threads, help="of the arithmetic; 0 is one a core")
     add("--minutes", type=not_negative, default=0.0, help="stop with a checkpoint after that long; 0 is never")
-    add("--sample", type=at_least_0, default=0, help="train on that many pairs, chosen by the seed; 0 is all")
+    add("--sample", type=at_least_0, help="train on that many pairs, chosen by the seed; 0 is all (0)")
     add("--perceptual", metavar="FILE", type=Path, help="pynet2020: feature network for level 1's loss (ONNX, .pt2, .pt)")
     add("--as-published", action="store_true", help="pynet2020: levels 2 and 1 without the guard against drifting colours")
     add("--from", dest="model", metavar="DIR", type=Path, help="lens: go on from the weights of an exported model")

@@ -35,7 +35,8 @@ class TrainOptions:
 
     network: options of a kind of network (`bokehcli.trainer.networks`). mix: of the samples (`bokehcli.trainer.samples`).
     device: where the arithmetic runs. times: pictures a step, as a multiple of what the stages say. preset: whose stages these
-    are. base: digest of the model that training began with, empty if with none. Older checkpoints know neither.
+    are. base: digest of the model that training began with, empty if with none. sample: how many pairs, 0 for all. perceptual:
+    digest of the feature network's file, empty if with none. Older checkpoints know none of these.
     """
 
     steps: int = 20_000
@@ -50,6 +51,8 @@ class TrainOptions:
     times: int = 1
     preset: str | None = None
     base: str | None = None
+    sample: int | None = None
+    perceptual: str | None = None
 
 
 @dataclass(frozen=True)

@@ -1,15 +1,17 @@
 """What a run of training says, and the signals that it hears."""
 
+import os
 import signal
 import sys
 import time
 from types import FrameType
 
+from bokehcli.interrupts import PARENT
 from bokehcli.trainer.loop import Record
 
 
 class Stop:
-    """Set by Ctrl-C or SIGTERM; the loop looks at it between steps.
+    """Set by Ctrl-C or SIGTERM, or when the command that waits for the trainer is no more; the loop looks at it between steps.
 
     Whoever ends all processes of a group sends SIGTERM here, too, and the command that waits passes its own on: any number of
     them are one.
@@ -18,8 +20,19 @@ class Stop:
     def __init__(self) -> None:
         self.asked = False
         self.interrupted = False
+        self.parent = os.environ.get(PARENT)
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self.ask)
+
+    @property
+    def wanted(self) -> bool:
+        """Whether training is to stop."""
+        return self.asked or self.alone
+
+    @property
+    def alone(self) -> bool:
+        """Whether the command that waited is no more, so that nobody is left for anything but the checkpoint."""
+        return self.parent is not None and self.parent != str(os.getppid())
 
     def ask(self, number: int, _frame: FrameType | None) -> None:
         """Ask for a stop; a second Ctrl-C is once too often for a checkpoint."""

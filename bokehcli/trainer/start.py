@@ -12,10 +12,11 @@ from bokehcli.model import POINTED, ModelCard, find_lens_model
 from bokehcli.trainer.checkpoint import CHECKPOINT, load_checkpoint
 from bokehcli.trainer.command import preset_name
 from bokehcli.trainer.data import Maker
+from bokehcli.trainer.features import digest_of
 from bokehcli.trainer.kind import Preset
 from bokehcli.trainer.loop import State, TrainOptions
 from bokehcli.trainer.network import LIKENED_LEVELS, POINTED_LEVELS, NetworkOptions
-from bokehcli.trainer.networks import name_of
+from bokehcli.trainer.networks import KINDS, name_of
 from bokehcli.trainer.pynet2020 import Pynet2020Options
 from bokehcli.trainer.report import say
 from bokehcli.trainer.schedule import WARM_STAGES
@@ -34,12 +35,14 @@ def device_of(name: str) -> str:
     return name
 
 
-def given_options(arguments: argparse.Namespace, preset: Preset) -> dict[str, Any]:
-    """The options that the command line gives, and that may change while a run goes on."""
+def given_options(arguments: argparse.Namespace, steps: int) -> dict[str, Any]:
+    """The options that the command line gives, and that may change while a run goes on. steps: of the preset, for --scale."""
     given = {name: getattr(arguments, name) for name in ("steps", "rate", "seed", "workers", "threads", "times")}
     if arguments.steps is None and arguments.scale is not None:
-        given["steps"] = max(1, round(preset.steps * arguments.scale))
+        given["steps"] = max(1, round(steps * arguments.scale))
     given["device"] = device_of(arguments.device)
+    if arguments.perceptual is not None:
+        given["perceptual"] = digest_of(arguments.perceptual)
     return {name: value for name, value in given.items() if value is not None}
 
 
@@ -48,9 +51,16 @@ def resumed_state(arguments: argparse.Namespace, preset: Preset, base: ModelCard
     checkpoint = arguments.out / CHECKPOINT
     if arguments.fresh or not checkpoint.exists():
         return None
-    state = load_checkpoint(checkpoint, **given_options(arguments, preset))
-    for option in contradicted(arguments, preset, base, state.options):
-        raise UsageError(f"{checkpoint} was made with another {option}; leave it out to go on, or begin anew with --fresh")
+
+    def changed(held: TrainOptions) -> TrainOptions:
+        for option in contradicted(arguments, preset, base, held):
+            raise UsageError(f"{checkpoint} was made with another {option}; leave it out to go on, or begin anew with --fresh")
+        if held.perceptual and arguments.perceptual is None:
+            raise UsageError(f"{checkpoint} was made with --perceptual; give the file again, or begin anew with --fresh")
+        planned = KINDS[name_of(held.network)].presets.get(held.preset or "", preset)
+        return dataclasses.replace(held, **given_options(arguments, planned.steps))
+
+    state = load_checkpoint(checkpoint, changed)
     say(f"going on from step {state.step} of {checkpoint}")
     return state
 
@@ -67,14 +77,21 @@ def contradicted(arguments: argparse.Namespace, preset: Preset, base: ModelCard 
         yield "--from"
     if arguments.blocks is not None and arguments.blocks != getattr(held.network, "blocks", None):
         yield "--blocks"
+    if arguments.sample is not None and held.sample not in (None, arguments.sample):
+        yield "--sample"
+    if arguments.seed not in (None, held.seed) and held.sample:  # it chose the pairs
+        yield "--seed"
+    if held.perceptual and arguments.perceptual is not None and digest_of(arguments.perceptual) != held.perceptual:
+        yield "--perceptual"
     if arguments.as_published and getattr(held.network, "residual", True):
         yield "--as-published"
 
 
 def new_state(arguments: argparse.Namespace, preset: Preset, base: ModelCard | None, make: Maker) -> State:
     """From an exported model, else from nothing."""
-    about = {"preset": preset_name(arguments), "base": "" if base is None else base.digest()}
-    given = {"steps": preset.steps, "rate": preset.rate, **about, **given_options(arguments, preset)}
+    about = {"preset": preset_name(arguments), "base": "" if base is None else base.digest(), "sample": arguments.sample or 0}
+    about |= {"steps": preset.steps, "rate": preset.rate, "perceptual": ""}
+    given = {**about, **given_options(arguments, preset.steps)}
     if base is None:
         if arguments.blend is not None:
             raise UsageError("--blend: needs --from, the model to take the mean with")

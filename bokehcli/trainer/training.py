@@ -22,8 +22,9 @@ from bokehcli.trainer.command import check, command_of, parser, preset_name, pre
 from bokehcli.trainer.data import VALIDATION_PART, Library, Maker, find_items
 from bokehcli.trainer.describe import described
 from bokehcli.trainer.features import load_features, try_out
-from bokehcli.trainer.folder import make_folder, writing
-from bokehcli.trainer.loop import State, cause_of, has_bfloat16, train
+from bokehcli.trainer.folder import claimed, writing
+from bokehcli.trainer.kind import Preset
+from bokehcli.trainer.loop import State, TrainOptions, cause_of, has_bfloat16, train
 from bokehcli.trainer.pairs import Pairs
 from bokehcli.trainer.preview import preview_batch, write_preview
 from bokehcli.trainer.report import Report, Stop, say
@@ -35,14 +36,18 @@ DECODE_LONG_SIDE = 1280
 GIB = 1 << 30
 
 
-def open_data(arguments: argparse.Namespace, mix: str) -> tuple[Maker, Maker]:
-    """What makes samples from DATA, to train on and to look at: pairs where it holds pairs, else photos with mattes."""
+def open_data(arguments: argparse.Namespace, mix: str, held: TrainOptions | None) -> tuple[Maker, Maker]:
+    """What makes samples from DATA, to train on and to look at: pairs where it holds pairs, else photos with mattes.
+
+    held: the options of what is gone on with, which say what pairs were chosen.
+    """
     data: Path = arguments.data
     if data.is_dir() and is_pairs(data):
         if mix != MIXED:
             raise UsageError(f"{data}: --preset {mix} needs photos with mattes, not pairs")
         say("looking at the pairs")
-        pairs = Pairs(data, arguments.sample, arguments.seed or 0)
+        number = arguments.sample if held is None or held.sample is None else held.sample
+        pairs = Pairs(data, number or 0, (arguments.seed or 0) if held is None else held.seed)
         for line in told(pairs.left_out):
             say(line)
         say(f"{len(pairs)} pairs, {len(pairs.held)} others for validation")
@@ -82,7 +87,7 @@ def learn(
         for record in train(state, make, features):
             report.add(record)
             now = time.monotonic()
-            if stop.asked or (arguments.minutes and now - began > 60 * arguments.minutes):
+            if stop.wanted or (arguments.minutes and now - began > 60 * arguments.minutes):
                 break
             if now - saved > 60 * arguments.save_every:
                 save_checkpoint(state, checkpoint)
@@ -114,7 +119,12 @@ def run(arguments: argparse.Namespace) -> int:
         import onnx  # noqa: F401 (that it is there is known before hours of training, not after)
     except ImportError as error:
         raise MissingDependency("exporting needs the package onnx: pip install 'bokehcli[train]'") from error
-    make_folder(arguments.out)
+    with claimed(arguments.out):
+        return train_in(arguments, preset)
+
+
+def train_in(arguments: argparse.Namespace, preset: Preset) -> int:
+    """`run` in a folder that no other training has."""
     cv2.setNumThreads(1)  # workers are forked: a thread pool would not survive that, and the cores belong to torch
     base = None if arguments.model is None else find_lens_model(arguments.model)
     state = resumed_state(arguments, preset, base)
@@ -126,7 +136,7 @@ def run(arguments: argparse.Namespace) -> int:
     features: nn.Module | None = None
     if arguments.perceptual is not None:
         features = load_features(arguments.perceptual, torch.device(device_of(arguments.device)))
-    make, make_seen = open_data(arguments, mix)
+    make, make_seen = open_data(arguments, mix, None if state is None else state.options)
     state = state or new_state(arguments, preset, base, make)
     if features is not None:
         last = state.options.stages[-1]
@@ -136,6 +146,8 @@ def run(arguments: argparse.Namespace) -> int:
     stop = Stop()
     samples = preview_batch(make_seen, state.options.seed, state.kind.preview_px(state.options.stages))
     learn(state, make, arguments, samples, stop, features)
+    if stop.alone:
+        return INTERRUPTED
     look(state, samples, arguments.out)
     about = {
         "network": dataclasses.asdict(state.options.network),
