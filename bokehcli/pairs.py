@@ -71,11 +71,14 @@ def decode(content: NDArray[np.uint8], flag: int, name: str) -> Image:
 
 
 def find_pairs(data: Path) -> tuple[list[Pair], list[str]]:
-    """The pairs of a folder by name, and a line for every photo without a partner."""
-    wide, shallow = (
-        {path.stem: path for path in sorted((data / name).iterdir()) if path.suffix.lower() in SUFFIXES}
-        for name in (WIDE, SHALLOW)
-    )
+    """The pairs of a folder by name, and a line for every photo without a partner. Raises UsageError."""
+    try:
+        wide, shallow = (
+            {path.stem: path for path in sorted((data / name).iterdir()) if path.suffix.lower() in SUFFIXES}
+            for name in (WIDE, SHALLOW)
+        )
+    except OSError as error:
+        raise UsageError(f"{error.filename or data}: {error.strerror or error}") from error
     alone = [f"{wide[name]}: no partner in {SHALLOW}/" for name in sorted(wide.keys() - shallow.keys())]
     alone += [f"{shallow[name]}: no partner in {WIDE}/" for name in sorted(shallow.keys() - wide.keys())]
     return [Pair(wide[name], shallow[name]) for name in sorted(wide.keys() & shallow.keys())], alone

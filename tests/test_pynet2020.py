@@ -234,6 +234,20 @@ def test_the_command_trains_goes_on_and_says_what_it_leaves_out(rendered_pairs: 
     assert (resumed.network, resumed.rate, resumed.steps) == (TINY.network, TINY.rate, 12)
 
 
+def test_a_step_in_parts_learns_what_it_learns_at_once(rendered_pairs: Path) -> None:
+    options = TrainOptions(network=NARROW, stages=(Stage(until=1.0, lowest=2, size=64, batch=5),), steps=4, rate=1e-3, workers=0, threads=1)
+    learned = []
+    for split in (1, 3, 99):
+        state = State(dataclasses.replace(options, split=split))
+        records = list(train(state, Pairs(rendered_pairs).make))
+        learned.append(([record.loss for record in records], state.network.state_dict()))
+    whole = learned[0]
+    for part in learned[1:]:
+        assert part[0] == pytest.approx(whole[0], rel=1e-3)
+        for name, value in part[1].items():
+            assert torch.allclose(value, whole[1][name], atol=1e-3), name
+
+
 def test_killed_and_started_again_it_ends_as_if_undisturbed(rendered_pairs: Path, tmp_path: Path) -> None:
     def line(out: str) -> list[str]:
         words = ["train", rendered_pairs, "--out", tmp_path / out, "--network", "pynet2020", "--preset", "tiny"]

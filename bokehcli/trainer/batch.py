@@ -1,5 +1,6 @@
 """Samples as the networks take them."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,6 +36,12 @@ class Batch:
             name: None if x is None else unit(x.to(device, non_blocking=True)) for name, x in vars(self).items()
         }
         return Batch(**moved)
+
+    def parts(self, number: int) -> Iterator["Batch"]:
+        """The batch in so many parts, or as many as it has pictures, as even as can be."""
+        tensors = {name: x for name, x in vars(self).items() if x is not None}
+        for pieces in zip(*(x.tensor_split(min(number, len(x))) for x in tensors.values()), strict=True):
+            yield Batch(**dict(zip(tensors, pieces, strict=True)))
 
     def pin_memory(self) -> "Batch":
         """The batch in memory from which a GPU copies by itself; the loader calls this."""

@@ -40,6 +40,7 @@ def parser() -> argparse.ArgumentParser:
     add("--scale", type=positive, help="of the preset's number of steps (1.0)")
     add("--steps", type=at_least_1, help="of the whole schedule, instead of the preset's")
     add("--times", type=at_least_1, help="pictures a step, as a multiple of the preset's, where a GPU has room for more (1)")
+    add("--split", type=at_least_1, help="go through a step's pictures in that many parts, where memory is short (1)")
     add("--rate", type=positive, help="peak learning rate, instead of the preset's")
     add("--device", default="auto", help="auto, cpu, cuda or mps: where the arithmetic runs (%(default)s)")
     add("--seed", type=seed, help=f"of weights and samples ({defaults.seed})")

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from bokehcli.errors import DivergenceError, TrainingError
@@ -34,9 +34,10 @@ class TrainOptions:
     """steps: of the whole schedule. rate: peak learning rate. workers: processes that make samples.
 
     network: options of a kind of network (`bokehcli.trainer.networks`). mix: of the samples (`bokehcli.trainer.samples`).
-    device: where the arithmetic runs. times: pictures a step, as a multiple of what the stages say. preset: whose stages these
-    are. base: digest of the model that training began with, empty if with none. sample: how many pairs, 0 for all. perceptual:
-    digest of the feature network's file, empty if with none. Older checkpoints know none of these.
+    device: where the arithmetic runs. times: pictures a step, as a multiple of what the stages say. split: in how many parts,
+    one after the other, they are learned from. preset: whose stages these are. base: digest of the model that training began
+    with, empty if with none. sample: how many pairs, 0 for all. perceptual: digest of the feature network's file, empty if with
+    none. Older checkpoints know none of these.
     """
 
     steps: int = 20_000
@@ -49,6 +50,7 @@ class TrainOptions:
     mix: str = MIXED
     device: str = "cpu"
     times: int = 1
+    split: int = 1
     preset: str | None = None
     base: str | None = None
     sample: int | None = None
@@ -78,7 +80,7 @@ class State:
         self.network.to(self.device)
         self.network.to(memory_format=layout_on(self.device))  # type: ignore[call-overload]
         self.average: Any = copy.deepcopy(self.network).requires_grad_(False).eval()
-        self.kind.prepare(self.network, options.mix, options.stages[0].batch * options.times)
+        self.kind.prepare(self.network, options.mix, -(-options.stages[0].batch * options.times // options.split))
         # batch norm's scales and all biases are not decayed
         decayed = [p for p in self.network.parameters() if p.ndim > 1]
         others = [p for p in self.network.parameters() if p.ndim <= 1]
@@ -216,13 +218,17 @@ def train(state: State, make: Maker, features: nn.Module | None = None) -> Itera
         for group in state.optimiser.param_groups:
             group["lr"] = rate
         network.train()
-        kind.prepare(network, options.mix, len(samples.photo))
-        with torch.autocast(state.device.type, torch.bfloat16, enabled=has_bfloat16(state.device)):
-            loss = torch.stack(kind.losses(network, samples.to(state.device), stage, features)).mean()
+        kind.prepare(network, options.mix, -(-len(samples.photo) // options.split))
         state.optimiser.zero_grad(set_to_none=True)
-        torch.autograd.backward(loss)
+        losses = list[Tensor]()
+        for part in samples.parts(options.split):
+            share = len(part.photo) / len(samples.photo)
+            with torch.autocast(state.device.type, torch.bfloat16, enabled=has_bfloat16(state.device)):
+                loss = torch.stack(kind.losses(network, part.to(state.device), stage, features)).mean() * share
+            torch.autograd.backward(loss)  # slopes of the parts add up
+            losses.append(loss.detach())
         steepness = torch.nn.utils.clip_grad_norm_(network.parameters(), CLIP_NORM)
-        loss_now = float(loss.detach())
+        loss_now = float(sum(losses))
         if not (math.isfinite(loss_now) and bool(steepness.isfinite())):
             raise DivergenceError(f"step {state.step + 1}: the loss is {loss_now:g}, its slope {float(steepness):g}; {CURE}")
         state.optimiser.step()

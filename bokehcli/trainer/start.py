@@ -37,7 +37,7 @@ def device_of(name: str) -> str:
 
 def given_options(arguments: argparse.Namespace, steps: int) -> dict[str, Any]:
     """The options that the command line gives, and that may change while a run goes on. steps: of the preset, for --scale."""
-    given = {name: getattr(arguments, name) for name in ("steps", "rate", "seed", "workers", "threads", "times")}
+    given = {name: getattr(arguments, name) for name in ("steps", "rate", "seed", "workers", "threads", "times", "split")}
     if arguments.steps is None and arguments.scale is not None:
         given["steps"] = max(1, round(steps * arguments.scale))
     given["device"] = device_of(arguments.device)
