@@ -27,6 +27,7 @@ PROPERTY = re.compile(
 # Left, top, width and height.
 RECTANGLE = re.compile(rb"([\s<][\w.-]++:Rectangle\s*(?:=\s*[\"']|>))([^\"'<>]{1,100})")
 OF_BOUNDARY = re.compile(rb"([\w.-]+:(rb[XYWH]|rbRx)\s*=\s*[\"']|<[\w.-]+:(rb[XYWH]|rbRx)\s*>)([^\"'<>]*)")
+OF_RECTANGLE, OF_CIRCLE = (b"rbX", b"rbY", b"rbW", b"rbH"), (b"rbRx",)
 IN_PIXELS = re.compile(rb"rbUnit\s*(=\s*[\"']|>)\s*pixel")
 NUMBER = re.compile(rb"\s*[+-]?(\d{1,9}(\.\d*)?|\.\d+)([eE][+-]?\d{1,2})?\s*")
 DIGITS = 6  # behind the point
@@ -92,16 +93,16 @@ def turned_boundary(element: bytes, orientation: int, size: tuple[int, int]) -> 
     found = [(match[2] or match[3], match[4]) for match in OF_BOUNDARY.finditer(element)]
     if not all(NUMBER.fullmatch(value) for _, value in found):
         return element
-    values = {name: [float(value) for each, value in found if each == name] for name, _ in found}
-    xs, ys = values.get(b"rbX", []), values.get(b"rbY", [])
-    if {b"rbW", b"rbH"} <= values.keys() and len(xs) == len(ys) == 1:
-        corner = turned_corner(xs[0], ys[0], values[b"rbW"][0], values[b"rbH"][0], orientation, *whole)
-        values = {name: [value] for name, value in zip((b"rbX", b"rbY", b"rbW", b"rbH"), corner, strict=True)}
-    elif len(xs) == len(ys):
+    values = {name: [float(value) for each, value in found if each == name] for name in OF_RECTANGLE + OF_CIRCLE}
+    xs, ys, widths, heights = (values[name] for name in OF_RECTANGLE)
+    if len(xs) == len(ys) == len(widths) == len(heights) == 1:
+        corner = turned_corner(xs[0], ys[0], widths[0], heights[0], orientation, *whole)
+        values |= {name: [value] for name, value in zip(OF_RECTANGLE, corner, strict=True)}
+    elif len(xs) == len(ys) and not widths and not heights:
         corners = [turned(x, y, orientation, *whole) for x, y in zip(xs, ys, strict=True)]
-        values[b"rbX"], values[b"rbY"] = [x for x, _ in corners], [y for _, y in corners]
+        values |= {b"rbX": [x for x, _ in corners], b"rbY": [y for _, y in corners]}
         if whole == (1.0, 1.0):  # a radius is a share of the width
-            values[b"rbRx"] = [radius * stored[0] / size[1] for radius in values.get(b"rbRx", [])]
+            values[b"rbRx"] = [radius * stored[0] / size[1] for radius in values[b"rbRx"]]
     else:
         return element
     following = {name: iter(map(in_full, numbers)) for name, numbers in values.items()}

@@ -105,6 +105,9 @@ def test_faces_as_microsoft_and_iptc_name_them_turn_with_the_pixels(orientation:
     relative = turned_xmp(IPTC % (b"relative", *as_shares(*before)), orientation, size)
     assert relative == IPTC % (b"relative", *as_shares(place, size))
     assert turned_xmp(IPTC % (b"pixel", *before[0]), orientation, size) == IPTC % (b"pixel", *place)
+    odd = IPTC.replace(b"</I:RegionBoundary>", b"<I:rbRx>0.1</I:rbRx></I:RegionBoundary>")
+    odd, turned_odd = (odd % (b"relative", *as_shares(*each)) for each in (before, (place, size)))
+    assert turned_xmp(odd, orientation, size) == turned_odd
 
 
 @pytest.mark.parametrize("orientation", ORIENTATIONS)
@@ -123,7 +126,13 @@ def test_a_circle_and_corners_turn_with_the_pixels(orientation: int) -> None:
 
 @pytest.mark.parametrize(
     "xmp",
-    [MICROSOFT % (b"0.1, 0.2, 0.3", b"a, b, c, d"), IPTC.replace(b"%.6g", b"?") % b"pixel", b"<I:RegionBoundary I:rbX='1'/>"],
+    [
+        MICROSOFT % (b"0.1, 0.2, 0.3", b"a, b, c, d"),
+        IPTC.replace(b"%.6g", b"?") % b"pixel",
+        b"<I:RegionBoundary I:rbX='1'/>",
+        b"<I:RegionBoundary I:rbX='1' I:rbY='1' I:rbW='1'/>",
+        b"<I:RegionBoundary I:rbX='1' I:rbY='1' I:rbW='1' I:rbW='1' I:rbH='1'/>",
+    ],
 )
 def test_faces_that_cannot_be_read_stay(xmp: bytes) -> None:
     assert turned_xmp(xmp, 6, (WIDTH, HEIGHT)) == xmp

@@ -36,9 +36,9 @@ def text_of(payloads: Iterable[bytes]) -> bytes:
 
 def pieces_of(text: bytes) -> Iterator[bytes]:
     """The payloads of the segments that hold an extended packet."""
+    head = SIGNATURE + name_of(text) + len(text).to_bytes(4, "big")
     for at in range(0, len(text), MOST_IN_PIECE):
-        place = len(text).to_bytes(4, "big") + at.to_bytes(4, "big")
-        yield SIGNATURE + name_of(text) + place + text[at : at + MOST_IN_PIECE]
+        yield head + at.to_bytes(4, "big") + text[at : at + MOST_IN_PIECE]
 
 
 def name_of(text: bytes) -> bytes:
