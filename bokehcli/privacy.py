@@ -1,6 +1,7 @@
 """Takes out of what a photo carries what its owner does not want to give away."""
 
 import re
+from contextlib import suppress
 from dataclasses import replace
 
 from bokehcli.containers import Malformed, density, extended, ifd, photoshop, stale
@@ -24,7 +25,8 @@ GPS_IN_XMP = (
 PLACE_IN_XMP = re.compile(rb"(?<!xmlns):" + PLACE, re.IGNORECASE)
 # Of a packet without the zeros of UTF-16.
 LEFT_IN_XMP = re.compile(rb"<(?:[\w.-]+:)?%b[\s/>]|(?<!\s)\s++(?!xmlns:)[\w.-]+:%b\s*=" % (PLACE, PLACE), re.IGNORECASE)
-PLACE_IN_KEY = re.compile(rb"(?:[^\0]*:)?" + PLACE + rb"\0", re.IGNORECASE)  # of a text chunk of PNG, such as exif:GPSLatitude
+# Of a text chunk of PNG, such as exif:GPSLatitude and GPS Latitude.
+PLACE_IN_KEY = re.compile(rb"(?:[^\0]*:)?(?:(?:GPS|Latitude|Longitude|Altitude)[^\0]*+|%b)\0" % PLACE, re.IGNORECASE)
 ODD_EXIF = b"Exif\0"
 BLOCKS_AS_TEXT = (b"xml:com.adobe.xmp\0", *(b"raw profile type " + name for name in (b"exif", b"app1", b"xmp", b"8bim")))
 # In an image file directory: EXIF's own, where a GeoTIFF lies, and XMP and Photoshop's resources, which EXIF has no need of.
@@ -34,7 +36,9 @@ TEXT_CHUNKS = ("tEXt", "zTXt", "iTXt")
 
 def without_metadata(carried: Carried) -> Carried:
     """Nothing but what says how the pixels are to be seen: the ICC profile and its like, and the density, EXIF's too."""
-    kept = ((kind, payload) for kind, payload in carried.others if kind in OF_THE_PIXELS)
+    wanted = (block for block in carried.others if block[0] in OF_THE_PIXELS)
+    # Canon's has the owner's name
+    kept = (block for block in wanted if block[0] != "APP0" or block[1].startswith(density.JFIF))
     return Carried(exif=density.alone(carried.exif), icc=carried.icc, others=tuple(kept))
 
 
@@ -74,6 +78,10 @@ def without_gps(carried: Carried) -> tuple[Carried, tuple[str, ...]]:
     if any(payload.lower().startswith(BLOCKS_AS_TEXT[-1]) for _, payload in others):
         warnings.append("Photoshop's resources as a text may hold GPS: left out")
     others = tuple(block for block in others if not names_place(*block))
+    unknown = sorted({kind for kind, payload in others if is_unknown(kind, payload)})
+    if unknown:
+        others = tuple(block for block in others if not is_unknown(*block))
+        warnings.append(f"{', '.join(unknown)} of a kind that is not known may hold GPS: left out")
     for kind, head in (("APP13", IRB), ("IRB", b"")):
         others, lost = resources_without_gps(others, kind, head)
         warnings += lost
@@ -103,6 +111,12 @@ def names_place(kind: str, payload: bytes) -> bool:
     return kind == "zxIf" or (kind == "APP1" and payload.startswith(ODD_EXIF))
 
 
+def is_unknown(kind: str, payload: bytes) -> bool:
+    """Whether a segment of a JPEG is of some application of which nobody knows what it says, such as FLIR's and GoPro's."""
+    known = kind == "APP0" or extended.is_piece(payload) or (kind == "APP13" and payload.startswith(IRB))
+    return kind.startswith("APP") and not known
+
+
 def xmp_without_gps(xmp: bytes) -> bytes | None:
     """The packet without its GPS properties; None where they cannot be taken out cleanly."""
     if PLACE_IN_XMP.search(xmp) and not stale.is_plain(xmp):
@@ -115,21 +129,27 @@ def xmp_without_gps(xmp: bytes) -> bytes | None:
 def exif_without_gps(exif: bytes) -> bytes | None:
     """The stream with its GPS directory and a GeoTIFF's places blanked and their entries taken out; no other value moves.
 
-    None where nothing else is in it. Raises Malformed where a directory cannot be read.
+    The GPS directory may also lie below EXIF's. None where nothing else is in the stream. Raises Malformed where a directory
+    cannot be read.
     """
     big = ifd.is_big(exif)
-    first = ifd.read_directory(exif)
-    places = [entry for entry in first.entries if entry.tag in PLACES_IN_IFD]
-    patched = bytearray(exif)
-    kept = [entry for entry in first.entries if entry.tag not in PLACES_IN_IFD]
-    if not kept:
+    directories = [ifd.read_directory(exif)]
+    if all(entry.tag in PLACES_IN_IFD for entry in directories[0].entries):
         return None
-    others = [(first.offset, first.next_at + 4), *((entry.value_at, entry.value_at + entry.length) for entry in kept)]
-    for place in places:
+    for offset in ifd.integers(directories[0].find(ifd.EXIF_IFD), big=big, most=1):
+        with suppress(Malformed):
+            directories.append(ifd.read_directory(exif, offset))
+    patched = bytearray(exif)
+    entries = [entry for directory in directories for entry in directory.entries]
+    tables = [(directory.offset, directory.next_at + 4) for directory in directories]
+    values = ((entry.value_at, entry.value_at + entry.length) for entry in entries if entry.tag not in PLACES_IN_IFD)
+    others = [*tables, *values]
+    for place in (entry for entry in entries if entry.tag in PLACES_IN_IFD):
         ifd.blank(patched, [(place.value_at, place.value_at + place.length)], others)
         for offset in ifd.integers(place, big=big, most=1) if place.tag == ifd.GPS_IFD else ():
             ifd.blank(patched, ifd.read_directory(exif, offset).spans(), others)
-    _take_out(patched, first, big=big)
+    for directory in directories:
+        _take_out(patched, directory, big=big)
     return bytes(patched)
 
 

@@ -98,11 +98,12 @@ def test_a_place_that_cannot_be_found_takes_its_block_along() -> None:
 
 
 def test_extended_xmp_with_a_place_is_left_out() -> None:
-    head = extended.SIGNATURE + bytes(40)
-    others = (("APP1", head + b"..exif:G"), ("APP1", head + b"amma"), ("COM", b"GPS"))
+    head = extended.SIGNATURE + bytes(36)
+    first = ("APP1", head + bytes(4) + b"..exif:G")
+    others = (first, ("APP1", head + b"\0\0\0\10amma"), ("COM", b"GPS"))
     assert without_gps(Carried(others=others)) == (Carried(others=others), ())
     for rest in (b"PSLatitude", b"psLongtitude"):
-        others = (("APP1", head + b"..exif:G"), ("APP1", head + rest), ("COM", b"GPS"))
+        others = (first, ("APP1", head + b"\0\0\0\10" + rest), ("COM", b"GPS"))
         carried, warnings = without_gps(Carried(others=others))
         assert (carried.others, len(warnings)) == ((("COM", b"GPS"),), 1)
 
@@ -124,8 +125,42 @@ def test_photoshops_copies_of_exif_and_xmp_are_left_out(kind: str, head: bytes) 
 
 
 def test_exif_in_a_form_of_its_own_is_left_out_with_the_place() -> None:
-    others = (("APP1", b"Exif\0\xff" + exif_block()), ("APP1", b"something else"))
+    others = (("APP1", b"Exif\0\xff" + exif_block()), ("COM", b"something else"))
     assert without_gps(Carried(others=others)) == (Carried(others=others[1:]), ())
+
+
+@pytest.mark.parametrize(
+    "block", [("APP1", b"FLIR\0\1\0"), ("APP6", b"GoPro\0"), ("APP1", b"XMP\0<x/>"), ("APP13", b"Adobe_CM")]
+)
+def test_what_nobody_knows_may_hold_the_place_and_is_left_out_with_a_warning(block: tuple[str, bytes]) -> None:
+    known = (("APP0", b"JFIF\0\1\1\1\1\x2c\1\x2c\0\0"), ("COM", b"a comment"), ("APP13", IRB + resource(0x0404, b"")))
+    carried, warnings = without_gps(Carried(others=(*known, block)))
+    assert sorted(carried.others) == sorted(known)
+    assert warnings == (f"{block[0]} of a kind that is not known may hold GPS: left out",)
+
+
+def test_canons_block_with_the_owners_name_goes_with_the_metadata() -> None:
+    jfif = ("APP0", b"JFIF\0\1\1\1\1\x2c\1\x2c\0\0")
+    assert without_metadata(Carried(others=(("APP0", b"II\x1a\0\0\0HEAPJPGM"), jfif))) == Carried(others=(jfif,))
+
+
+@needs_exiftool
+def test_a_place_below_exifs_own_directory_goes(tmp_path: Path) -> None:
+    place = (ifd.Field(1, 2, 2, b"N\0"), ifd.Field(2, 5, 3, (48).to_bytes(4, "little") + b"\1\0\0\0" + b"\7\0\0\0\1\0\0\0" * 2))
+    below = (ifd.Field(0x829A, 5, 1, b"\1\0\0\0\x64\0\0\0"), ifd.Field(ifd.GPS_IFD, ifd.LONG, 1, b"", place))
+    fields = (ifd.Field(0x10F, 2, 4, b"abc\0"), ifd.Field(ifd.EXIF_IFD, ifd.LONG, 1, b"", below))
+    exif = b"II*\0\x08\0\0\0" + ifd.lay_out(fields, big=False, base=8)
+    found = []
+    for stream in (exif, exif_without_gps(exif)):
+        bare = io.BytesIO()
+        Image.new("RGB", (16, 16)).save(bare, "JPEG", exif=b"Exif\0\0" + (stream or b""))
+        (tmp_path / "a.jpg").write_bytes(bare.getvalue())
+        asked = ["-Make", "-ExposureTime", "-GPS:all"]
+        found.append(subprocess.check_output(["exiftool", "-s", *asked, tmp_path / "a.jpg"], text=True))
+    assert "GPSLatitude" in found[0]
+    assert "GPS" not in found[1]
+    assert "ExposureTime" in found[1]
+    assert "Make" in found[1]
 
 
 def test_exif_and_xmp_where_only_some_readers_look_are_left_out() -> None:
@@ -210,8 +245,9 @@ def test_a_prefix_or_a_word_that_looks_like_a_place_is_none() -> None:
 
 
 def test_texts_of_a_png_that_name_a_place_are_left_out() -> None:
-    kept = (("tEXt", b"Title\0GPSLatitude"), ("zTXt", b"exif:Make\0\0x"), ("APP1", b"exif:GPSLatitude\0"))
+    kept = (("tEXt", b"Title\0GPSLatitude"), ("zTXt", b"exif:Make\0\0x"), ("COM", b"exif:GPSLatitude\0"))
     places = (("tEXt", b"exif:GPSLatitude\0N"), ("iTXt", b"drone-dji:GpsLongtitude\0\0\0\0\0E"), ("zTXt", b"longitude\0\0x"))
+    places += (("tEXt", b"GPS Latitude\0N"),)
     assert without_gps(Carried(others=kept + places)) == (Carried(others=kept), ())
 
 
