@@ -355,3 +355,24 @@ def test_png_text_survives_a_real_file():
 def test_pixels_that_are_no_file_are_an_encode_error():
     with pytest.raises(EncodeError, match="photo"):
         attach_metadata(b"nothing", Container.JPEG, photo_of(Carried(icc=ICC)))
+
+
+@pytest.mark.parametrize("container", [Container.TIFF, Container.WEBP])
+def test_the_density_joins_exif_that_says_none(container):
+    exif = piexif.dump({"0th": {piexif.ImageIFD.Make: b"Maker"}, "Exif": {piexif.ExifIFD.FNumber: (28, 10)}})[6:]
+    carried = Carried(exif=exif, others=(("pHYs", (11811).to_bytes(4, "big") * 2 + b"\1"),))
+    data, _ = written(photo_of(carried, container=Container.PNG), container)
+    again = containers.get_carried(data, container)[0].exif
+    first = ifd.read_directory(again)
+    assert {0x10F, 282, 283, 296} <= {entry.tag for entry in first.entries}
+    assert int.from_bytes(first.find(282).value[:4], "big" if ifd.is_big(again) else "little") == 300_000
+    assert piexif.load(b"Exif\0\0" + again)["Exif"][piexif.ExifIFD.FNumber] == (28, 10)
+
+
+def test_the_density_joins_exif_with_a_thumbnail_that_is_blanked_all_the_same():
+    carried = Carried(exif=exif_block(), others=(("pHYs", (11811).to_bytes(4, "big") * 2 + b"\1"),))
+    data, _ = written(photo_of(carried, container=Container.PNG), Container.WEBP)
+    again = containers.get_carried(data, Container.WEBP)[0].exif
+    assert thumbnail() not in again
+    assert MAKER_NOTE in again
+    assert piexif.load(b"Exif\0\0" + again)["0th"][282] == (300_000, 1000)

@@ -143,6 +143,13 @@ def test_what_cannot_be_taken_out_cleanly_goes_as_a_whole(xmp: bytes) -> None:
     assert "and the XMP" in warnings[0]
 
 
+def test_blanks_by_the_megabyte_are_no_trouble() -> None:
+    padded = TELEPHONE.replace(b"<dc:title>", b" " * 1_000_000 + b"<dc:title>")
+    left = without_stale(padded)
+    assert left is not None
+    assert b"Hare" in left
+
+
 def test_xmp_of_another_kind_does_not_change() -> None:
     assert not is_stale(PLAIN)
     assert without_stale(PLAIN) == PLAIN

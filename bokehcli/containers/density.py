@@ -3,8 +3,8 @@
 from collections.abc import Iterable
 from typing import Literal
 
-from bokehcli.containers.ifd import SHORT, Field, lay_out, numbers, read_fields
-from bokehcli.containers.reading import Malformed, unsigned
+from bokehcli.containers.ifd import SHORT, Field, is_big, lay_out, numbers, read_directory, read_fields
+from bokehcli.containers.reading import Malformed, byte_order, unsigned
 
 RATIONAL = 5
 ACROSS, DOWN, UNIT = 282, 283, 296
@@ -89,6 +89,25 @@ def as_block(kind: str, density: Density) -> Block | None:
         return None
     order: Literal["big", "little"] = "big" if kind == "pHYs" else "little"
     return kind, b"".join(round(each).to_bytes(4, order) for each in density) + (b"\1" if kind == "pHYs" else b"")
+
+
+def with_density(exif: bytes | None, density: Density) -> bytes | None:
+    """An EXIF stream with the density in its first directory, unless that says one; as it was where it cannot hold so much."""
+    added = as_exif(density)
+    if exif is None or added is None or alone(exif):
+        return exif or added
+    try:
+        big, first = is_big(exif), read_directory(exif)
+        fields = {each.tag: each for each in read_fields(added, big=big)}
+    except Malformed:
+        return exif
+    # what the entries point at stays where it is; the directory itself goes to the end
+    kept = [Field(entry.tag, entry.kind, entry.count, entry.value) for entry in first.entries if entry.tag not in fields]
+    at = len(exif) + len(exif) % 2
+    table = bytearray(lay_out((*kept, *fields.values()), big=big, base=at))
+    following = 2 + 12 * (len(kept) + len(fields))
+    table[following : following + 4] = first.next.to_bytes(4, byte_order(big=big))
+    return exif[:4] + at.to_bytes(4, byte_order(big=big)) + exif[8:].ljust(at - 8, b"\0") + table
 
 
 def as_exif(density: Density) -> bytes | None:

@@ -61,7 +61,7 @@ def without_stale(xmp: bytes, *, extended: bool = False) -> bytes | None:
             continue
         name = prefix + b":" + names
         left = re.sub(rb"<(" + name + rb")(?=[\s/>])[^<>]*(?:/>|(?<!/)>.*?</\1\s*>)", b"", left, flags=re.DOTALL)
-        left = re.sub(rb"\s+" + name + rb"\s*=\s*(\"[^\"<]*\"|'[^'<]*')", b"", left)
+        left = re.sub(rb"(?<!\s)\s++" + name + rb"\s*=\s*(\"[^\"<]*\"|'[^'<]*')", b"", left)
         if uri in STALE:
             left = left.replace(found[0], b"")
     return left if is_well_formed(left) and not is_stale(left) else None
