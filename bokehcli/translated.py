@@ -20,8 +20,8 @@ DENSITY_KINDS = {Container.JPEG: "APP0", Container.PNG: "pHYs", Container.BMP: "
 def translated(carried: Carried, container: Container) -> tuple[Carried, list[str]]:
     """What a photo of another container carries, as this one has it, and the names of the blocks that it cannot hold."""
     left, others = list(carried.others), list[Block]()
-    longer = extended.text_of(payload for _, payload in left)
-    joined = extended.joined(carried.xmp, longer) if carried.xmp and longer else None
+    pieces = [payload for _, payload in left if extended.is_piece(payload)]
+    joined = extended.joined(carried.xmp, pieces) if carried.xmp and pieces else None
     if joined:
         left = [block for block in left if not extended.is_piece(block[1])]
         carried = replace(carried, xmp=joined)
@@ -33,8 +33,8 @@ def translated(carried: Carried, container: Container) -> tuple[Carried, list[st
     if told and kind:
         block = density.as_block(kind, told)
         others += [block] if block else []
-    elif told and not carried.exif:
-        carried = replace(carried, exif=density.as_exif(told))
+    elif told:
+        carried = replace(carried, exif=density.with_density(carried.exif, told))
     return replace(carried, others=tuple(others)), sorted({name_of(block) for block in left} - MINOR)
 
 

@@ -4,6 +4,7 @@ import io
 import json
 import subprocess
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 from PIL import Image
@@ -24,6 +25,7 @@ PACKET = (
     b'<rdf:li xml:lang="x-default">Cake</rdf:li></rdf:Alt></dc:title></rdf:Description>'
     b'</rdf:RDF></x:xmpmeta><?xpacket end="w"?>'
 ) % (b"Z\xc3\xbcrich " * 9000)
+LABEL = "{http://ns.adobe.com/xap/1.0/}Label"
 MOST = jpeg.MAX_PAYLOAD - len(jpeg.XMP)
 
 
@@ -92,6 +94,45 @@ def test_one_property_that_is_too_long_by_itself_goes_into_the_extended_packet_a
     assert found is not None
     assert len(found[0]) <= 2000
     assert extended.split(PACKET, 200) is None
+
+
+def test_a_pointer_that_is_an_element_is_followed_among_pieces_of_others(tmp_path: Path) -> None:
+    """As exiftool writes it."""
+    standard, longer = extended.split(PACKET, MOST) or (b"", b"")
+    name = extended.name_of(longer)
+    pointer = b'<n:HasExtendedXMP xmlns:n="http://ns.adobe.com/xmp/note/">' + name + b"</n:HasExtendedXMP>"
+    element = standard.replace(b' xmpNote:HasExtendedXMP="' + name + b'"', b"")
+    element = element.replace(b"</rdf:Description>", pointer + b"</rdf:Description>", 1)
+    others = [*extended.pieces_of(longer[:-9]), *extended.pieces_of(longer), *extended.pieces_of(longer)]
+    across, left = translated(Carried(xmp=element, others=tuple(("APP1", each) for each in others)), Container.PNG)
+    assert left == []
+    assert across.xmp is not None
+    assert b"HasExtendedXMP" not in across.xmp
+    expected = read(written(Container.PNG, Carried(xmp=PACKET)), ".png", tmp_path)
+    assert read(written(Container.PNG, across), ".png", tmp_path) == expected
+    again = extended.split(element, len(element) - 60)
+    assert again is not None
+    assert again[0].count(b"HasExtendedXMP") == 1
+
+
+def test_ends_of_lines_in_values_stay_what_they_are() -> None:
+    text = b"one&#xA;two&#x0D;&#10;three&#9;four &amp;#10;"
+    packet = PACKET.replace(b'xmp:Rating="5"', b'xmp:Label="' + text + b'"').replace(b">Cake<", b">" + text + b"<")
+    value = "one\ntwo\r\nthree\tfour &#10;"
+    standard, longer = extended.split(packet, MOST) or (b"", b"")
+    pieces = [("APP1", piece) for piece in extended.pieces_of(longer)]
+    for xmp in (packet, standard, translated(Carried(xmp=standard, others=tuple(pieces)), Container.PNG)[0].xmp or b""):
+        root = ElementTree.fromstring(xmp)
+        assert [each.attrib[LABEL] for each in root.iter() if LABEL in each.attrib] == [value]
+        assert [each.text for each in root.iter() if each.get("{http://www.w3.org/XML/1998/namespace}lang")] == [value]
+
+
+def test_elements_within_elements_by_the_thousand_are_no_trouble() -> None:
+    deep = PACKET.replace(LONG, b"<rdf:li>" * 3000 + b"</rdf:li>" * 3000)
+    assert extended.split(deep, MOST) is None
+    standard, longer = extended.split(PACKET, MOST) or (b"", b"")
+    assert extended.joined(deep.replace(b'xmp:Rating="5"', b'xmp:Rating="5"'), extended.pieces_of(longer)) is None
+    assert standard
 
 
 @pytest.mark.parametrize("spoilt", ["name", "text", "packet"])

@@ -5,6 +5,7 @@ Both are read as XML, and come out with the same meaning, not with the same byte
 """
 
 import hashlib
+import re
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 from xml.parsers import expat
@@ -20,6 +21,10 @@ TEXT_AT = len(SIGNATURE) + DIGEST + 4 + 4  # in a piece: behind the name, the le
 MOST_IN_PIECE = 65_400  # bytes of the packet in one piece
 XMLNS = "http://www.w3.org/2000/xmlns/"
 OPENING, CLOSING = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="' + RDF + b'">', b"</rdf:RDF></x:xmpmeta>"
+# References to a tab and to ends of a line, which would come out as such and be read as blanks, and what stands in for them
+# meanwhile, no characters of any text.
+BREAK = re.compile(rb"&#(x0*[9aAdD]|0*(?:9|10|13));")
+BREAKS = {9: "\ufdd9".encode(), 10: "\ufdda".encode(), 13: "\ufddd".encode()}
 POINTER_BYTES = 120  # that the pointer takes in the standard packet, and its namespace
 
 
@@ -28,10 +33,10 @@ def is_piece(payload: bytes) -> bool:
     return payload.startswith(SIGNATURE)
 
 
-def text_of(payloads: Iterable[bytes]) -> bytes:
-    """The extended packet whose pieces are among the payloads, as far as they are there."""
-    pieces = [payload for payload in payloads if is_piece(payload)]
-    return b"".join(piece[TEXT_AT:] for piece in sorted(pieces, key=lambda piece: piece[TEXT_AT - 4 : TEXT_AT]))
+def text_of(payloads: Iterable[bytes], name: bytes = b"") -> bytes:
+    """The extended packet whose pieces are among the payloads, as far as they are there; that of a name, where one is given."""
+    pieces = {payload[TEXT_AT - 4 : TEXT_AT]: payload[TEXT_AT:] for payload in payloads if payload.startswith(SIGNATURE + name)}
+    return b"".join(pieces[place] for place in sorted(pieces))
 
 
 def pieces_of(text: bytes) -> Iterator[bytes]:
@@ -48,10 +53,19 @@ def name_of(text: bytes) -> bytes:
 
 def split(xmp: bytes, most: int) -> tuple[bytes, bytes] | None:
     """A packet as a standard one of at most `most` bytes and an extended one; None where that cannot be done."""
+    try:
+        return _split(xmp, most)
+    except RecursionError:  # its elements lie deeper than anybody writes them
+        return None
+
+
+def _split(xmp: bytes, most: int) -> tuple[bytes, bytes] | None:
     document = _read(xmp)
     blocks = _descriptions(document) if document else []
     if document is None or not blocks:
         return None
+    for block, pointer in _pointers(blocks):
+        _take_out(pointer, block)
     moved: dict[int, minidom.Element] = {}
     found = [(_length(each), number, each) for number, block in enumerate(blocks) for each in _properties(block)]
     length = len(_text(document)) + POINTER_BYTES
@@ -62,29 +76,52 @@ def split(xmp: bytes, most: int) -> tuple[bytes, bytes] | None:
             moved[number] = _bare(blocks[number], document)
         _move(each, blocks[number], moved[number])
         length -= size
-    text = OPENING + b"".join(block.toxml().encode() for block in moved.values()) + CLOSING
+    text = OPENING + b"".join(map(_text, moved.values())) + CLOSING
     blocks[0].setAttributeNS(XMLNS, "xmlns:xmpNote", NOTE.decode())
     blocks[0].setAttributeNS(NOTE.decode(), f"xmpNote:{POINTER.decode()}", name_of(text).decode())
     standard = _text(document)
     return (standard, text) if moved and len(standard) <= most else None
 
 
-def joined(xmp: bytes, text: bytes) -> bytes | None:
-    """A standard packet with what an extended one holds, to which it points; None where that cannot be done."""
-    document, longer = _read(xmp), _read(text)
-    blocks = _descriptions(document) if document else []
-    if document is None or longer is None or not blocks or blocks[0].parentNode is None:
+def joined(xmp: bytes, payloads: Iterable[bytes]) -> bytes | None:
+    """A standard packet with what the extended one holds to which it points; None where that cannot be done.
+
+    payloads: of segments, among them its pieces.
+    """
+    try:
+        return _joined(xmp, list(payloads))
+    except RecursionError:
         return None
-    pointers = [(block, block.getAttributeNodeNS(NOTE.decode(), POINTER.decode())) for block in blocks]
-    if not any(pointer is not None and pointer.value.encode() == name_of(text) for _, pointer in pointers):
+
+
+def _joined(xmp: bytes, payloads: list[bytes]) -> bytes | None:
+    document = _read(xmp)
+    blocks = _descriptions(document) if document else []
+    pointers = _pointers(blocks)
+    if document is None or not pointers or blocks[0].parentNode is None:
+        return None
+    name = _value(pointers[0][1]).strip().encode()
+    text = text_of(payloads, name)
+    longer = _read(text) if name_of(text) == name else None
+    if longer is None:
         return None
     for block, pointer in pointers:
-        if pointer is not None:
-            block.removeAttributeNode(pointer)
+        _take_out(pointer, block)
     for block in _descriptions(longer):
         _declare(block, block)
         blocks[0].parentNode.appendChild(document.importNode(block, deep=True))
     return _text(document)
+
+
+def _pointers(blocks: list["minidom.Element"]) -> list[tuple["minidom.Element", "minidom.Element | minidom.Attr"]]:
+    """The pointers to an extended packet, each with its description."""
+    found = ((block, each) for block in blocks for each in _properties(block))
+    return [(b, each) for b, each in found if (each.namespaceURI, each.localName) == (NOTE.decode(), POINTER.decode())]
+
+
+def _value(each: "minidom.Element | minidom.Attr") -> str:
+    """The text of a property."""
+    return "".join(getattr(node, "data", "") for node in each.childNodes)
 
 
 def _read(xmp: bytes) -> "minidom.Document | None":
@@ -94,7 +131,8 @@ def _read(xmp: bytes) -> "minidom.Document | None":
     if not is_plain(xmp):
         return None
     try:
-        return minidom.parseString(body_of(xmp))  # noqa: S318  # without a document type nothing in it multiplies
+        # without a document type nothing in it multiplies
+        return minidom.parseString(BREAK.sub(lambda found: BREAKS[_number(found[1])], body_of(xmp)))  # noqa: S318
     except (expat.ExpatError, ValueError):
         return None
 
@@ -148,9 +186,26 @@ def _move(each: "minidom.Element | minidom.Attr", block: "minidom.Element", othe
         block.removeAttributeNode(each)
 
 
-def _text(document: "minidom.Document") -> bytes:
-    """A document as text, without the declaration of its version."""
-    return b"".join(each.toxml().encode() for each in document.childNodes)
+def _take_out(each: "minidom.Element | minidom.Attr", block: "minidom.Element") -> None:
+    """Take a property out of a description."""
+    if each.nodeType == each.ELEMENT_NODE:
+        block.removeChild(each)
+    else:
+        block.removeAttributeNode(each)
+
+
+def _text(node: "minidom.Document | minidom.Element") -> bytes:
+    """A node as text, without the declaration of a document's version."""
+    nodes = node.childNodes if node.nodeType == node.DOCUMENT_NODE else [node]
+    text = b"".join(each.toxml().encode() for each in nodes)
+    for number, stand_in in BREAKS.items():
+        text = text.replace(stand_in, b"&#%d;" % number)
+    return text
+
+
+def _number(reference: bytes) -> int:
+    """The number that a reference to a character gives, behind its &#."""
+    return int(reference[1:], 16) if reference[:1] == b"x" else int(reference)
 
 
 def _length(each: "minidom.Element | minidom.Attr") -> int:
