@@ -665,7 +665,7 @@ def test_whatever_ends_training_what_was_done_is_kept(
         state.optimiser.register_step_pre_hook(lambda *_: None if state.step < 2 else 1 / 0)
     arguments = parser().parse_args(["photos", "--out", str(tmp_path)])
     with pytest.raises(TrainingError) as caught:
-        learn(state, failing, arguments, mock.Mock(), mock.Mock(asked=False))
+        learn(state, failing, arguments, mock.Mock(), mock.Mock(wanted=False))
     assert "\n" not in str(caught.value)
     kept = load_checkpoint(tmp_path / "last.ckpt")
     assert kept.step == state.step
