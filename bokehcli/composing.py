@@ -56,11 +56,14 @@ def is_steep(colour: Float) -> bool:
     return any(cv2.norm(plane[1:], plane[:-1], cv2.NORM_INF) > STEEP for plane in roots.reshape(colour.shape))
 
 
-def compose(photo: Image, alpha: NDArray[np.uint8], behind: Backdrop, noise: Float | None) -> None:
+def compose(
+    photo: Image, alpha: NDArray[np.uint8], behind: Backdrop, noise: Float | None = None, opaque: Float | None = None
+) -> None:
     """Put what is behind around what is in focus in the photo, in place.
 
     photo: (h, w, 3) uint8, uint16 or float32. alpha: (h, w) uint8, 255 in focus. behind: at the photo's size; may be written
-    to. noise: (h, w, 3) float32 that is added to what is behind, in units of the photo's values.
+    to. noise: (h, w, 3) float32 that is added to what is behind, in units of the photo's values. opaque: (h, w), None for 1:
+    what is transparent and gets no light from around stays as it is.
     """
     least, most, _, _ = cv2.minMaxLoc(alpha)
     if least == 255:
@@ -73,7 +76,9 @@ def compose(photo: Image, alpha: NDArray[np.uint8], behind: Backdrop, noise: Flo
         composed = cv2.max(cv2.add(composed, noise), 0.0)
     share = cv2.LUT(alpha, behind_table())
     if known is not None:
-        share *= np.minimum(np.maximum(known, cv2.LUT(alpha, source_table())), np.float32(1.0))
+        source = cv2.LUT(alpha, source_table())
+        source = source if opaque is None else source * opaque
+        share *= np.minimum(np.maximum(known, source), np.float32(1.0))
     kept = photo.astype(np.float32)
     composed -= kept
     cv2.multiply(composed, cv2.merge([share] * 3), dst=composed)

@@ -1,6 +1,5 @@
-"""Layers of blur, one for each radius of an octave: which of them a place in the picture needs, and how much of each."""
+"""Layers of blur, a few to an octave of radii: which of them a place in the picture needs, and how much of each."""
 
-import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -27,18 +26,10 @@ def places_of(position: Float, layers: range) -> Iterator[tuple[int, tuple[slice
 
 
 def layer_positions(circle_px: Float, radii_px: list[float]) -> Float:
-    """Where circles of confusion lie among the layers: 0 is sharp, n is radii_px[n - 1], linear in log2 radius between.
-
-    The radii are an octave apart but for the last one, see `bokehcli.optics.octave_radii_px`.
-    """
-    relative = circle_px * np.float32(1.0 / radii_px[0])
-    octave = cv2.log(np.maximum(relative, np.float32(1.0))).reshape(relative.shape)  # 0 up to the smallest radius
-    octave *= np.float32(1.0 / math.log(2.0))
-    whole = len(radii_px) - 2  # octaves; what is left is less, or a little more
-    if whole >= 0:
-        left = np.maximum(octave - np.float32(whole), np.float32(0.0))
-        octave = np.minimum(octave, np.float32(whole)) + left * np.float32(1.0 / math.log2(radii_px[-1] / radii_px[-2]))
-    position: Float = np.minimum(np.minimum(relative, np.float32(1.0)) + octave, np.float32(len(radii_px)))
+    """Where circles of confusion lie among the layers: 0 is sharp, n is radii_px[n - 1], linear in log2 radius between."""
+    relative, octaves = circle_px / np.float32(radii_px[0]), np.log2(np.array(radii_px) / radii_px[0])
+    above = np.interp(np.log2(np.maximum(relative, np.float32(1.0))), octaves, range(len(radii_px)))
+    position: Float = np.minimum(relative, np.float32(1.0)) + above.astype(np.float32)
     return position
 
 

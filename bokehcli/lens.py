@@ -24,7 +24,7 @@ from bokehcli.opencv import cv2, threads
 from bokehcli.options import LensOptions
 from bokehcli.pixels import round_up
 from bokehcli.threadpool import ThreadPool
-from bokehcli.tiling import Box, boxes_of, grow, parts_of, shrink
+from bokehcli.tiling import Box, boxes_of, grow, parts_of, placed, shrink
 from bokehcli.tone import SRGB, Curves
 
 Image = NDArray[Any]
@@ -96,7 +96,7 @@ class Lens:
         self.defocus = defocus
         self.scene = Scene(image, alpha, optics.highlight_gain(options.highlights), curves, opacity)
         self.largest_px = optics.radius_px(options.strength, self.scene.size)
-        self.radii_px = optics.octave_radii_px(self.largest_px)
+        self.radii_px = optics.layer_radii_px(self.largest_px)
         self.positions = position_table(self.largest_px, self.radii_px)
         self.measuring: Future[Grain | None] | None = None
         cell_px = round_up(-(-max(alpha.shape) // CAT_EYE_CELLS), 8)
@@ -242,9 +242,7 @@ class Lens:
         grain = self.grain
         if grain is None or behind.strength is None:
             return None
-        top, left = block.box.top, block.box.left
-        box = Box(top + part.top, top + part.bottom, left + part.left, left + part.right)
-        strength = behind.strength
+        box, strength = placed(part, block.box), behind.strength
         if block.reduction == 1:
             defocus = map_at(self.defocus, self.scene.size, box, 1)
             radii = cv2.convertScaleAbs(defocus, alpha=self.largest_px * 255.0 / optics.ALL_LOST_PX)
@@ -271,7 +269,7 @@ def paint(rendered: Image, lens: Lens, block: Block) -> None:
     for part in boxes_of(alpha.shape, ROWS_PX, TILE_PX):
         behind = backdrop.at(part)
         noise = lens.noise_at(block, part, behind)
-        compose(photo[part.slices], alpha[part.slices], behind, noise)
+        compose(photo[part.slices], alpha[part.slices], behind, noise, lens.scene.opaque(placed(part, block.box)))
 
 
 def colour_of(light: Float) -> Float:

@@ -23,6 +23,8 @@ Float = NDArray[np.float32]
 STRIP_PX = 256  # side of what is brought to linear light at a time: three float32 planes of it stay in a core's cache
 # In a photo of floats, 1 being white: the arithmetic of 32 bits loses the dark beside light that is brighter still.
 LARGEST_LIGHT = 1000.0
+# The brightest of its values up to which that is what sharpening leaves, and from which on its highlights are there.
+OVERSHOOT, HIGHLIGHTS_FROM = 1.05, 1.5
 CODES = 65_536  # of the encoded background, whatever the photo's type
 
 
@@ -30,7 +32,7 @@ class Scene:
     """The light of one photo. alpha: (H, W) uint8, 255 in focus. gain: see optics.highlight_gain. curves: of its values.
 
     opacity: (H, W) of the photo's type; a pixel weighs as much as it is opaque, for the colour of what is transparent is
-    nowhere seen. A photo of floats that go beyond white has its highlights; then none are lifted.
+    nowhere seen. A photo of floats that go beyond white has its highlights: the farther, the less are they lifted.
     """
 
     def __init__(self, image: Image, alpha: Image, gain: float, curves: Curves = SRGB, opacity: Image | None = None) -> None:
@@ -39,7 +41,8 @@ class Scene:
         self.opacity = opacity
         self.curves = curves
         self.is_float = image.dtype == np.float32
-        self.gain = 0.0 if self.is_float and image.max() > 1.0 else gain
+        beyond = float(image.max()) if self.is_float else 0.0
+        self.gain = gain * float(np.clip((HIGHLIGHTS_FROM - beyond) / (HIGHLIGHTS_FROM - OVERSHOOT), 0.0, 1.0))
         self.smallest: Float | None = None
         if self.is_float:
             return
@@ -117,8 +120,7 @@ class Scene:
         """
         alpha = self.alpha[box.slices]
         weight: Float | None = cv2.LUT(alpha, source_table()) if alpha.any() else None
-        if self.opacity is not None and (opacity := self.opacity[box.slices]).min() < self.white:
-            opaque = np.clip(opacity.astype(np.float32) / np.float32(self.white), 0.0, 1.0)
+        if (opaque := self.opaque(box)) is not None:
             weight = opaque if weight is None else weight * opaque
         if weight is not None and not weight.any():
             return None, weight
@@ -134,6 +136,13 @@ class Scene:
         if factor is not None:
             cv2.multiply(light, cv2.merge([factor] * 3), dst=light)
         return light, weight
+
+    def opaque(self, box: Box) -> Float | None:
+        """(h, w): how opaque the pixels of a box inside the photo are, 0 to 1; None where all are."""
+        if self.opacity is None or (part := self.opacity[box.slices]).min() >= self.white:
+            return None
+        opaque: Float = np.clip(part.astype(np.float32) / np.float32(self.white), 0.0, 1.0)
+        return opaque
 
     def light_of_floats(self, image: Float) -> Float:
         """(h, w, 3) linear light of floats, held to LARGEST_LIGHT."""

@@ -23,6 +23,9 @@ SUPERSAMPLING = 8
 # with a quarter from 24 px on it was 56 to 73 dB, and seven photos of 12 MP took up to 30 % more time on one thread.
 REDUCE_FROM_PX = {2: 7.0, 4: 14.0}
 QUARTER_FROM_LARGEST_PX = 24.0  # of the lens: where all blurs are smaller, too little is to be had from a quarter of the size
+# Layers of blur in an octave of radii, from REDUCE_FROM_PX[2] on; below, one. What lies between two is a mixture of both, and a
+# point of light in it a disc within a larger one: the nearer these are, the less that is seen.
+LAYERS_AN_OCTAVE = 3
 NEAREST = 1.1  # how much larger the largest radius is, at least, than the one before
 LARGEST_REDUCTION = max(REDUCE_FROM_PX)
 LONGEST_REACH = 1.26  # of an aperture's corner, in radii, at most: a square of the disc's area
@@ -41,15 +44,17 @@ def radius_px(strength: float, size: tuple[int, int]) -> float:
     return strength * MAX_RADIUS * max(size)
 
 
-def octave_radii_px(largest_px: float) -> list[float]:
+def layer_radii_px(largest_px: float) -> list[float]:
     """Blur radii, ascending, the last one `largest_px`; none below MIN_RADIUS_PX unless it is the only one.
 
-    The others are an octave apart and go through that from which a blur is rendered at half the size, so that what lies
-    between it and the next is rendered so. The last one is up to an octave, and a little, from the one before.
+    The others are an octave apart up to that from which a blur is rendered at half the size, so that what lies between it and
+    the next is rendered so, and from there a part of one. The last one is up to as much, and a little, from the one before.
     """
-    smallest_px = REDUCE_FROM_PX[2] / 2.0 ** int(math.log2(REDUCE_FROM_PX[2] / MIN_RADIUS_PX))
-    octaves = (smallest_px * 2.0**number for number in itertools.count())
-    return [*itertools.takewhile(lambda radius: radius < largest_px / NEAREST, octaves), largest_px]
+    first_px = REDUCE_FROM_PX[2]
+    small = (first_px / 2.0**number for number in range(int(math.log2(first_px / MIN_RADIUS_PX)), 0, -1))
+    large = (first_px * 2.0 ** (number / LAYERS_AN_OCTAVE) for number in itertools.count())
+    radii = itertools.takewhile(lambda radius: radius < largest_px / NEAREST, itertools.chain(small, large))
+    return [*radii, largest_px]
 
 
 def reduction_of(radius_px: float, largest_px: float) -> int:

@@ -65,6 +65,11 @@ def inside(box: Box, outer: Box) -> Box:
     return Box(box.top - outer.top, box.bottom - outer.top, box.left - outer.left, box.right - outer.left)
 
 
+def placed(box: Box, outer: Box) -> Box:
+    """A box in an outer one's own pixels, in those of the picture; it undoes `inside`."""
+    return Box(outer.top + box.top, outer.top + box.bottom, outer.left + box.left, outer.left + box.right)
+
+
 def surrounded(image: NDArray[Any], tile_px: int, margin_px: int) -> Iterator[tuple[Box, NDArray[Any]]]:
     """Every tile of an image (H, W, C), and its pixels with a margin on every side, all of one size; beyond it is mirrored."""
     side_px = tile_px + 2 * margin_px

@@ -11,7 +11,7 @@ from bokehcli.tiling import Box
 
 @pytest.mark.parametrize("largest_px", [0.4, 1.0, 4.0, 14.2, 60.0, 69.3, 500.0])
 def test_positions_rise_from_what_is_sharp_through_every_radius_to_the_last(largest_px: float) -> None:
-    radii = optics.octave_radii_px(largest_px)
+    radii = optics.layer_radii_px(largest_px)
     circles_px = np.linspace(0.0, largest_px, 20_001, dtype=np.float32)
     positions = layers.layer_positions(circles_px, radii)
     np.testing.assert_allclose((positions[0], positions[-1]), (0.0, len(radii)), atol=1e-6)
@@ -26,7 +26,7 @@ def test_positions_rise_from_what_is_sharp_through_every_radius_to_the_last(larg
 
 @pytest.mark.parametrize("largest_px", [0.4, 14.2, 69.3, 500.0])
 def test_a_table_has_the_positions_of_a_map(largest_px: float) -> None:
-    radii = optics.octave_radii_px(largest_px)
+    radii = optics.layer_radii_px(largest_px)
     values = np.random.default_rng(0).random((37, 41), np.float32)
     values[0, :2] = 0.0, 1.0
     found = layers.positions_at(values, layers.position_table(largest_px, radii))

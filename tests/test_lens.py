@@ -292,6 +292,38 @@ def test_the_subject_of_a_real_photo_keeps_its_pixels(photos: Path, name: str) -
     assert not np.array_equal(result[alpha == 0], image[alpha == 0])
 
 
+def test_highlights_of_floats_are_lifted_the_less_the_farther_they_go_beyond_white() -> None:
+    image = np.full((200, 1000, 3), 0.02, np.float32)
+    image[98:102, 498:502] = 1.0
+    peaks, options = [], LensOptions(strength=0.5, highlights=1.0)
+    for beyond in (1.0, 1.04, 1.2, 1.6, 3.0):  # far away, such as what sharpening leaves
+        image[0, 0] = beyond
+        peaks.append(float(render(image, *everything_out_of_focus(image), options)[100, 500].max()))
+    assert peaks[0] == pytest.approx(peaks[1])
+    assert peaks[1] > peaks[2] > peaks[3] == pytest.approx(peaks[4])
+
+
+def light_beyond(radius_px: float, share: float) -> float:
+    """Of a point of light that a lens of 60 px draws as a disc of that radius, what lies beyond its radius by that share."""
+    image = np.zeros((400, 2000, 3), np.uint8)
+    image[198:202, 998:1002] = 255
+    alpha, defocus = np.zeros(image.shape[:2], np.uint8), np.full((4, 4), radius_px / 60.0, np.float32)
+    rendered = render(image, alpha, defocus, LensOptions(strength=1.0, highlights=1.0, grain=0.0))
+    light = srgb_to_linear(to_unit(rendered))[:, :, 0]
+    y, x = np.mgrid[:400, :2000]
+    return float(light[np.hypot(y - 199.5, x - 999.5) > radius_px * (1.0 + share) + 4.0].sum() / light.sum())
+
+
+@pytest.mark.parametrize("radius_px", [10.0, 16.0, 20.0, 24.0, 33.0, 40.0, 42.0, 50.0])
+def test_a_point_of_light_is_one_disc_at_every_blur(radius_px: float) -> None:
+    assert light_beyond(radius_px, 0.12) < 0.05
+
+
+def test_layers_an_octave_apart_would_show_two(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(optics, "LAYERS_AN_OCTAVE", 1)
+    assert light_beyond(40.0, 0.12) > 0.1
+
+
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
 @pytest.mark.parametrize("strength", [0.2, 1.0])
 @pytest.mark.parametrize("columns", [300, 1400])
@@ -309,6 +341,15 @@ def test_what_is_hidden_under_transparency_is_nowhere_seen(photos: Path, dtype: 
     assert np.array_equal(results[0][seen], results[1][seen])
     opaque = render(hidden.astype(dtype), alpha, all_out(photo), options)
     assert np.abs(opaque[seen].astype(np.float32) - results[1][seen].astype(np.float32)).max() > 0.05 * top
+
+
+def test_what_is_transparent_and_gets_no_light_from_around_stays_as_it_is() -> None:
+    image = np.full((200, 1000, 3), 200, np.uint8)
+    image[:, :500] = 255, 0, 255
+    opacity = np.repeat([[0, 255]], 500, axis=1).astype(np.uint8).repeat(200, axis=0)
+    result = render(image, np.zeros(opacity.shape, np.uint8), all_out(image), LensOptions(strength=1.0), opacity=opacity)
+    assert np.array_equal(result[:, :400], image[:, :400])
+    assert np.abs(result[:, 500:].astype(int) - 200).max() <= 1
 
 
 def test_opacity_without_transparency_changes_nothing(photos: Path) -> None:

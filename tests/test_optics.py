@@ -85,17 +85,19 @@ def test_a_kernel_that_is_shared_cannot_be_written_to() -> None:
 
 
 @given(st.floats(0.01, 400.0))
-def test_radii_are_octaves_up_to_the_last_but_one(largest_px: float) -> None:
-    *others, last = optics.octave_radii_px(largest_px)
+def test_radii_are_an_octave_or_a_part_of_one_apart_up_to_the_last_but_one(largest_px: float) -> None:
+    *others, last = optics.layer_radii_px(largest_px)
+    part, first_px = 2.0 ** (1.0 / optics.LAYERS_AN_OCTAVE), optics.REDUCE_FROM_PX[2]
     assert last == largest_px
-    assert all(wide == 2.0 * narrow for narrow, wide in itertools.pairwise(others))
+    for narrow, wide in itertools.pairwise(others):
+        assert wide / narrow == pytest.approx(part if narrow >= first_px else 2.0)
     assert not others or optics.MIN_RADIUS_PX <= others[0] < 2.0 * optics.MIN_RADIUS_PX
-    assert not others or optics.NEAREST < last / others[-1] <= 2.0 * optics.NEAREST
+    assert not others or optics.NEAREST < last / others[-1] <= (part if others[-1] >= first_px else 2.0) * optics.NEAREST
 
 
 @pytest.mark.parametrize("largest_px", [8.0, 13.2, 20.0, 40.0, 100.0])
 def test_one_of_the_radii_is_that_from_which_a_blur_is_rendered_at_half_the_size(largest_px: float) -> None:
-    assert optics.REDUCE_FROM_PX[2] in optics.octave_radii_px(largest_px)
+    assert optics.REDUCE_FROM_PX[2] in optics.layer_radii_px(largest_px)
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
 """The lens of `bokehcli.lens` as a differentiable torch layer: the same maths, over the whole picture at once."""
 
+
+import itertools
 import math
 
 import torch
@@ -28,11 +30,10 @@ def scaled(image: Tensor, c: float, knee: float = optics.HIGHLIGHT_KNEE) -> Tens
 
 def layer_weights(circle_px: Tensor, radii: list[float]) -> list[Tensor]:
     """Weight of the sharp picture and of each radius: the two around the circle of confusion, linear in log2 radius."""
-    octave = torch.log2(circle_px.clamp(min=radii[0]) / radii[0])
-    whole = len(radii) - 2
-    if whole >= 0:
-        octave = octave.clamp(max=whole) + (octave - whole).clamp(min=0.0) / math.log2(radii[-1] / radii[-2])
-    position = torch.where(circle_px <= radii[0], circle_px / radii[0], 1.0 + octave)
+    octaves = torch.log2(circle_px.clamp(min=radii[0]))
+    steps = [(math.log2(narrow), math.log2(wide)) for narrow, wide in itertools.pairwise(radii)]
+    above = [((octaves - narrow) / (wide - narrow)).clamp(0.0, 1.0) for narrow, wide in steps]
+    position = sum(above, (circle_px / radii[0]).clamp(max=1.0))
     return [(1.0 - (position - layer).abs()).clamp(min=0.0) for layer in range(len(radii) + 1)]
 
 
@@ -63,7 +64,7 @@ def render(photo: Tensor, alpha: Tensor, defocus: Tensor, radius_px: float, high
     """
     if radius_px <= 0.0:
         return photo
-    radii = optics.octave_radii_px(radius_px)
+    radii = optics.layer_radii_px(radius_px)
     gain = optics.highlight_gain(highlights)
     light = scaled(srgb_to_linear(photo), gain)
     source = (1.0 - optics.SOURCE_SLOPE * alpha).clamp(min=0.0)
