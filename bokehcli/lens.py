@@ -58,7 +58,8 @@ def render(
     rendered = image.copy()
     if optics.radius_px(options.strength, (image.shape[0], image.shape[1])) <= 0.0:
         return rendered
-    lens = Lens(image, alpha, defocus, options, curves, opacity)
+    scene = Scene(image, alpha, optics.highlight_gain(options.highlights), curves, opacity)
+    lens = Lens(scene, defocus, options)
 
     def render_tile(tile: Box) -> None:
         for block in lens.blocks_of(tile):
@@ -80,26 +81,18 @@ class Block:
 
 
 class Lens:
-    """One photo seen out of focus, a block at a time."""
+    """One photo seen out of focus, a block at a time. defocus: see `render`."""
 
-    def __init__(
-        self,
-        image: Image,
-        alpha: NDArray[np.uint8],
-        defocus: Float,
-        options: LensOptions,
-        curves: Curves = SRGB,
-        opacity: Image | None = None,
-    ) -> None:
+    def __init__(self, scene: Scene, defocus: Float, options: LensOptions) -> None:
         self.options = options
-        self.alpha = alpha
+        self.alpha = scene.alpha
         self.defocus = defocus
-        self.scene = Scene(image, alpha, optics.highlight_gain(options.highlights), curves, opacity)
+        self.scene = scene
         self.largest_px = optics.radius_px(options.strength, self.scene.size)
         self.radii_px = optics.layer_radii_px(self.largest_px)
         self.positions = position_table(self.largest_px, self.radii_px)
         self.measuring: Future[Grain | None] | None = None
-        cell_px = round_up(-(-max(alpha.shape) // CAT_EYE_CELLS), 8)
+        cell_px = round_up(-(-max(scene.size) // CAT_EYE_CELLS), 8)
         self.tile_px = cell_px if options.cat_eye > 0.0 else TILE_PX
 
     def prepare(self, pool: ThreadPool) -> None:

@@ -86,7 +86,11 @@ def find_pairs(data: Path) -> tuple[list[Pair], list[str]]:
 
 @dataclass(frozen=True)
 class Look:
-    """A photo's aspect ratio, its grey picture with a long side of LOOK_PX, blurred, and its detail at MEASURED_PX at most."""
+    """A photo at two sizes.
+
+    aspect: width by height. coarse: (h, w) float32, 0 to 255, grey, its long side LOOK_PX, blurred. detail: (h', w') float32,
+    grey, its long side MEASURED_PX at most, less what is coarser than DETAIL_PX; around 0.
+    """
 
     aspect: float
     coarse: Float

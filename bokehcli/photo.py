@@ -72,6 +72,11 @@ class Photo:
     warnings: tuple[str, ...] = ()
 
     @property
+    def transparency(self) -> "NDArray[Any] | None":
+        """The opacity (H, W), unless the file does not say that it is one."""
+        return None if self.unspecified else self.opacity
+
+    @property
     def megapixels(self) -> float:
         """Pixels in millions."""
         height, width = self.image.shape[:2]

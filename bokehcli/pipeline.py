@@ -184,8 +184,7 @@ class Renderer:
         maps = self.network.predict(as_seen(photo.image, curves), self.options.focus)
         lens = self._lens(maps, findings)
         if lens.strength > 0:
-            opacity = None if photo.unspecified else photo.opacity
-            image = render(photo.image, maps.alpha, maps.defocus, lens, curves, opacity)
+            image = render(photo.image, maps.alpha, maps.defocus, lens, curves, photo.transparency)
             return replace(photo, image=image), maps, edit_of(lens)
         return photo, maps, None
 

@@ -22,7 +22,7 @@ LARGEST_PROFILE_BYTES = 8192  # a matrix and curves; a printer's tables would be
 def reduced(photo: Photo, long_side_px: int) -> Photo:
     """The photo at a long side of so many pixels, or as it is where that is smaller, without a channel that is unspecified."""
     size = fit_within((photo.image.shape[0], photo.image.shape[1]), long_side_px)
-    opacity = None if photo.opacity is None or photo.unspecified else resize(photo.opacity, size)
+    opacity = None if photo.transparency is None else resize(photo.transparency, size)
     return replace(photo, image=resize(photo.image, size), opacity=opacity)
 
 

@@ -20,13 +20,11 @@ ELEMENT = rb"<([\w.-]+:%b)\b(?:[^<>]{0,1000}/>|[^<>]{0,1000}(?<!/)>.{0,%d}?</\1\
 AREA, APPLIED_TO, BOUNDARY = (
     re.compile(ELEMENT % (name, MOST_BYTES), re.DOTALL) for name in (b"Area", b"AppliedToDimensions", b"RegionBoundary")
 )
-# A property of it, as an attribute or an element, up to its value, and that.
-PROPERTY = re.compile(
-    rb"(?P<head>[\w.-]+:(?P<attribute>[xywh])\s*=\s*[\"']|<[\w.-]+:(?P<element>[xywh])\s*>)(?P<value>[^\"'<>]*)"
-)
+# A property of it by its name, as an attribute or an element, up to its value, and that.
+NAMED = rb"(?P<head>[\w.-]+:(?P<attribute>%b)\s*=\s*[\"']|<[\w.-]+:(?P<element>%b)\s*>)(?P<value>[^\"'<>]*)"
+PROPERTY, OF_BOUNDARY = (re.compile(NAMED % (names, names)) for names in (b"[xywh]", b"rb[XYWH]|rbRx"))
 # Left, top, width and height.
 RECTANGLE = re.compile(rb"([\s<][\w.-]++:Rectangle\s*(?:=\s*[\"']|>))([^\"'<>]{1,100})")
-OF_BOUNDARY = re.compile(rb"([\w.-]+:(rb[XYWH]|rbRx)\s*=\s*[\"']|<[\w.-]+:(rb[XYWH]|rbRx)\s*>)([^\"'<>]*)")
 OF_RECTANGLE, OF_CIRCLE = (b"rbX", b"rbY", b"rbW", b"rbH"), (b"rbRx",)
 IN_PIXELS = re.compile(rb"rbUnit\s*(=\s*[\"']|>)\s*pixel")
 NUMBER = re.compile(rb"\s*[+-]?(\d{1,9}(\.\d*)?|\.\d+)([eE][+-]?\d{1,2})?\s*")
@@ -90,7 +88,7 @@ def turned_boundary(element: bytes, orientation: int, size: tuple[int, int]) -> 
     """A region's boundary as IPTC has it, a rectangle, a circle or corners, for upright pixels of ``size`` (height, width)."""
     stored = size if orientation >= FIRST_SWAPPED else size[::-1]
     whole = stored if IN_PIXELS.search(element) else (1.0, 1.0)
-    found = [(match[2] or match[3], match[4]) for match in OF_BOUNDARY.finditer(element)]
+    found = [(match["attribute"] or match["element"], match["value"]) for match in OF_BOUNDARY.finditer(element)]
     if not all(NUMBER.fullmatch(value) for _, value in found):
         return element
     values = {name: [float(value) for each, value in found if each == name] for name in OF_RECTANGLE + OF_CIRCLE}
@@ -106,7 +104,7 @@ def turned_boundary(element: bytes, orientation: int, size: tuple[int, int]) -> 
     else:
         return element
     following = {name: iter(map(in_full, numbers)) for name, numbers in values.items()}
-    return OF_BOUNDARY.sub(lambda match: match[1] + next(following[match[2] or match[3]]), element)
+    return OF_BOUNDARY.sub(lambda match: match["head"] + next(following[match["attribute"] or match["element"]]), element)
 
 
 def swapped(sides: dict[bytes, float]) -> dict[bytes, float]:

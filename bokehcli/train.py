@@ -30,8 +30,9 @@ def train(context: typer.Context) -> None:
             raise typer.Exit
         typer.echo(f"bokeh: {missing}", err=True)
         raise typer.Exit(1)
-    # by that number it knows that it has been left alone, and stops
-    environment = {**os.environ, PARENT: str(os.getpid())}
+    # By that number it knows that it has been left alone, and stops. On Windows the Python of a virtual environment starts
+    # another one, which is then the parent.
+    environment = {**os.environ, PARENT: str(os.getpid())} if os.name == "posix" else None
     with subprocess.Popen([sys.executable, "-m", "bokehcli.trainer", *context.args], env=environment) as child:
         raise typer.Exit(_wait_for(child))
 

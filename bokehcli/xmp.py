@@ -4,6 +4,7 @@ import re
 from html import escape
 
 from bokehcli import __version__
+from bokehcli.containers.stale import RDF
 
 # XMP properties that repeat what EXIF says.
 XMP_SIZES = {b"tiff:ImageWidth": 1, b"tiff:ImageLength": 0, b"exif:PixelXDimension": 1, b"exif:PixelYDimension": 0}
@@ -11,7 +12,6 @@ XMP_SIZES = {b"tiff:ImageWidth": 1, b"tiff:ImageLength": 0, b"exif:PixelXDimensi
 XMP_THUMBNAILS = ((b"<xmp:Thumbnails", b"</xmp:Thumbnails>"), (b"<xap:Thumbnails", b"</xap:Thumbnails>"))
 XMP_END = b"<?xpacket end="
 MOST_BYTES = 65_000  # of a packet that fits one JPEG segment
-RDF = b"http://www.w3.org/1999/02/22-rdf-syntax-ns#"
 RDF_END, HISTORY_END = b"</rdf:RDF>", re.compile(rb"</rdf:Seq>\s*</xmpMM:History>")
 PANTRY = re.compile(rb"<xmpMM:Pantry\b.*</xmpMM:Pantry\s*>", re.DOTALL)  # what is known of other documents
 EMPTY_HISTORY = re.compile(rb"<rdf:Seq\s*/>(\s*</xmpMM:History>)")

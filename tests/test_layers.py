@@ -5,6 +5,7 @@ import pytest
 
 from bokehcli import layers, optics
 from bokehcli.lens import Lens, render
+from bokehcli.light import Scene
 from bokehcli.options import LensOptions
 from bokehcli.tiling import Box
 
@@ -41,11 +42,12 @@ def test_a_block_of_one_layer_is_that_layer_alone() -> None:
     image, alpha = rng.integers(0, 256, (300, 320, 3), dtype=np.uint8), np.zeros((300, 320), np.uint8)
     alpha[100:200, 100:150] = 255
     far = np.ones((1, 1), np.float32)
-    lens = Lens(image, alpha, far, LensOptions(strength=1.0))
+    scene = Scene(image, alpha, gain=0.0)
+    lens = Lens(scene, far, LensOptions(strength=1.0))
     assert {len(block.layers) for block in lens.blocks_of(Box(0, 300, 0, 320))} == {1}
     nearly = far.repeat(2, 1)
     nearly[0, 1] -= np.float32(1e-3)  # two layers, of which one has next to no share
-    two = Lens(image, alpha, nearly, LensOptions(strength=1.0))
+    two = Lens(scene, nearly, LensOptions(strength=1.0))
     assert {len(block.layers) for block in two.blocks_of(Box(0, 300, 0, 320))} == {2}
     pictures = [render(image, alpha, defocus, LensOptions(strength=1.0)).astype(int) for defocus in (far, nearly)]
     assert np.abs(pictures[0] - pictures[1]).max() <= 1

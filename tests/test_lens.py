@@ -654,7 +654,8 @@ def seam(monkeypatch: pytest.MonkeyPatch, interpolated: bool) -> float:
     waves = 0.5 + 0.4 * np.sin(x / 9.0) * np.cos(y / 11.0)
     image = np.rint(linear_to_srgb(waves.astype(np.float32))[:, :, None].repeat(3, 2) * 65_535).astype(np.uint16)
     options = LensOptions(strength=0.6, cat_eye=1.0, highlights=0.0)
-    tile_px = lens.Lens(image, *everything_out_of_focus(image), options).tile_px
+    alpha, defocus = everything_out_of_focus(image)
+    tile_px = lens.Lens(light.Scene(image, alpha, 0.0), defocus, options).tile_px
     if not interpolated:
         kernel_of_corner = lambda self, block, inner, radius: iter(  # noqa: E731
             [(optics.aperture_kernel(radius, 0, self.cut_at(block.box.top, block.box.left)), None)]

@@ -3,8 +3,8 @@
 from collections.abc import Iterable
 from typing import Literal
 
-from bokehcli.containers.ifd import SHORT, Field, is_big, lay_out, numbers, read_directory, read_fields
-from bokehcli.containers.reading import Malformed, byte_order, unsigned
+from bokehcli.containers.ifd import SHORT, Field, is_big, lay_out, numbers, read_directory, read_fields, with_first
+from bokehcli.containers.reading import Malformed, unsigned
 
 RATIONAL = 5
 ACROSS, DOWN, UNIT = 282, 283, 296
@@ -97,17 +97,12 @@ def with_density(exif: bytes | None, density: Density) -> bytes | None:
     if exif is None or added is None or alone(exif):
         return exif or added
     try:
-        big, first = is_big(exif), read_directory(exif)
-        fields = {each.tag: each for each in read_fields(added, big=big)}
+        first, fields = read_directory(exif), read_fields(added, big=is_big(exif))
     except Malformed:
         return exif
-    # what the entries point at stays where it is; the directory itself goes to the end
-    kept = [Field(entry.tag, entry.kind, entry.count, entry.value) for entry in first.entries if entry.tag not in fields]
-    at = len(exif) + len(exif) % 2
-    table = bytearray(lay_out((*kept, *fields.values()), big=big, base=at))
-    following = 2 + 12 * (len(kept) + len(fields))
-    table[following : following + 4] = first.next.to_bytes(4, byte_order(big=big))
-    return exif[:4] + at.to_bytes(4, byte_order(big=big)) + exif[8:].ljust(at - 8, b"\0") + table
+    # not by `read_fields`: what the entries point at, a maker note among it, stays where it is
+    kept = {entry.tag: Field(entry.tag, entry.kind, entry.count, entry.value) for entry in first.entries}
+    return with_first(exif, (kept | {each.tag: each for each in fields}).values(), following=first.next)
 
 
 def as_exif(density: Density) -> bytes | None:

@@ -5,7 +5,7 @@ longer one. Offsets count from the start of the stream, so nothing may move unle
 written again.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from bokehcli.containers.reading import Malformed, byte_order, unsigned
@@ -203,6 +203,18 @@ def lay_out(fields: Iterable[Field], *, big: bool, base: int) -> bytes:
             heap += value + b"\0" * (len(value) % 2)
         table += each.tag.to_bytes(2, order) + each.kind.to_bytes(2, order) + each.count.to_bytes(4, order) + cell
     return bytes(table + b"\0\0\0\0" + heap)
+
+
+def with_first(stream: bytes, fields: Collection[Field], *, following: int = 0) -> bytes:
+    """The stream with a new first directory at its end, of those fields; nothing in it moves. Raises Malformed.
+
+    following: offset of the directory that comes next, 0 for none.
+    """
+    big, at = is_big(stream), len(stream) + len(stream) % 2
+    table = bytearray(lay_out(fields, big=big, base=at))
+    next_at = 2 + 12 * len(fields)
+    table[next_at : next_at + 4] = following.to_bytes(4, byte_order(big=big))
+    return stream[:4] + at.to_bytes(4, byte_order(big=big)) + stream[8:].ljust(at - 8, b"\0") + bytes(table)
 
 
 def _turned(value: bytes, width: int) -> bytes:

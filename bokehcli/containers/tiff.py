@@ -23,6 +23,7 @@ from bokehcli.containers.ifd import (
     numbers,
     read_directory,
     read_fields,
+    with_first,
 )
 from bokehcli.containers.photoshop import without_thumbnails
 from bokehcli.containers.reading import CutShort, Malformed, byte_order
@@ -156,10 +157,7 @@ def with_fields(data: bytes, fields: tuple[Field, ...], without: tuple[int, ...]
     """
     big = is_big(data)
     merged = {field.tag: field for field in (*read_fields(data, big=big), *fields) if field.tag not in without}
-    start = len(data) + len(data) % 2
-    directory = lay_out(merged.values(), big=big, base=start)
-    header = data[:4] + start.to_bytes(4, byte_order(big=big))
-    return header + data[8:].ljust(start - 8, b"\0") + directory
+    return with_first(data, merged.values())
 
 
 def get(data: bytes) -> tuple[Carried, tuple[str, ...]]:

@@ -56,6 +56,10 @@ class TrainOptions:
     sample: int | None = None
     perceptual: str | None = None
 
+    def at_once(self, pictures: int) -> int:
+        """How many of a step's pictures are learned from together."""
+        return -(-pictures // self.split)
+
 
 @dataclass(frozen=True)
 class Record:
@@ -80,7 +84,7 @@ class State:
         self.network.to(self.device)
         self.network.to(memory_format=layout_on(self.device))  # type: ignore[call-overload]
         self.average: Any = copy.deepcopy(self.network).requires_grad_(False).eval()
-        self.kind.prepare(self.network, options.mix, -(-options.stages[0].batch * options.times // options.split))
+        self.kind.prepare(self.network, options.mix, options.at_once(options.stages[0].batch * options.times))
         # batch norm's scales and all biases are not decayed
         decayed = [p for p in self.network.parameters() if p.ndim > 1]
         others = [p for p in self.network.parameters() if p.ndim <= 1]
@@ -218,7 +222,7 @@ def train(state: State, make: Maker, features: nn.Module | None = None) -> Itera
         for group in state.optimiser.param_groups:
             group["lr"] = rate
         network.train()
-        kind.prepare(network, options.mix, -(-len(samples.photo) // options.split))
+        kind.prepare(network, options.mix, options.at_once(len(samples.photo)))
         state.optimiser.zero_grad(set_to_none=True)
         losses = list[Tensor]()
         for part in samples.parts(options.split):

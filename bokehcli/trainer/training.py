@@ -140,7 +140,7 @@ def train_in(arguments: argparse.Namespace, preset: Preset) -> int:
     state = state or new_state(arguments, preset, base, make)
     if features is not None:
         last = state.options.stages[-1]
-        together = -(-last.batch * state.options.times // state.options.split)
+        together = state.options.at_once(last.batch * state.options.times)
         try_out(features, arguments.perceptual, together, last.size, state.device)
     precision = "bfloat16" if has_bfloat16(state.device) else "float32"
     say(f"{state.options.steps} steps on {state.device} in {precision}")
